@@ -1,0 +1,149 @@
+"""The die: what is rolled, its notation and the exact chance of every face."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from lightning_dice.rules.errors import SettingError
+
+MAX_SIDES = 1_000_000
+"""Odds list every face, so a die has a largest size."""
+MAX_COUNT = 100
+"""Most dice one throw may roll before it keeps one."""
+
+_NOTATION = re.compile(
+    r"(?P<count>[1-9]\d{0,2})?d(?P<sides>\d{1,9})(?:k(?P<keep>[hl])1?)?(?P<modifier>[+-]\d{1,9})?"
+)
+_ALLOWED = (
+    "expected dice notation such as d20, d6+1, d20-2, 2d20kh1 (advantage: the higher of two) "
+    "or 2d20kl1 (disadvantage)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """A die, possibly rolled several times with one face kept.
+
+    Args:
+        sides: Number of faces, 2 to 1 000 000.
+        modifier: Added to the natural face to give the total.
+        count: How many times the die is rolled; one face is kept.
+        keep: Which face is kept when ``count`` is over one: ``"highest"`` is advantage,
+            ``"lowest"`` disadvantage. ``None`` for a single die.
+
+    Raises:
+        SettingError: If a value is outside what is allowed.
+
+    Example:
+        >>> Die.parse("2d20kh1+2")
+        Die(sides=20, modifier=2, count=2, keep='highest')
+        >>> str(Die.parse("2d20kh1+2"))
+        '2d20kh1+2'
+        >>> Die(20).advantage().chance(20)
+        Fraction(39, 400)
+    """
+
+    sides: int
+    modifier: int = 0
+    count: int = 1
+    keep: Literal["highest", "lowest"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sides", "modifier", "count"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SettingError(f"die.{name}", value, "expected a whole number")
+        if not 2 <= self.sides <= MAX_SIDES:
+            raise SettingError("die", str(self), f"a die has 2 to {MAX_SIDES} sides")
+        if not 1 <= self.count <= MAX_COUNT:
+            raise SettingError("die", str(self), f"1 to {MAX_COUNT} dice can be rolled at once")
+        if self.keep not in (None, "highest", "lowest"):
+            raise SettingError("die.keep", self.keep, "expected 'highest', 'lowest' or None")
+        if (self.count > 1) != (self.keep is not None):
+            raise SettingError(
+                "die",
+                str(self),
+                "critical outcomes are read off one natural face, so several dice need kh1 or kl1 "
+                "and one die needs neither",
+            )
+
+    @classmethod
+    def parse(cls, notation: str | Die) -> Die:
+        """Read dice notation.
+
+        Args:
+            notation: ``[count]d<sides>[kh1|kl1][+modifier|-modifier]``, upper or lower case; a
+                ``Die`` is returned as it is.
+
+        Raises:
+            SettingError: If the text is not dice notation.
+
+        Example:
+            >>> Die.parse("d6-1").modifier
+            -1
+            >>> Die.parse("d1")
+            Traceback (most recent call last):
+            lightning_dice.rules.errors.SettingError: die='d1': a die has 2 to 1000000 sides
+        """
+        if isinstance(notation, Die):
+            return notation
+        match = _NOTATION.fullmatch(notation.strip().lower()) if isinstance(notation, str) else None
+        if match is None:
+            raise SettingError("die", notation, _ALLOWED)
+        keep: Literal["highest", "lowest"] | None = None
+        if match["keep"] is not None:
+            keep = "highest" if match["keep"] == "h" else "lowest"
+        return cls(
+            sides=int(match["sides"]),
+            modifier=int(match["modifier"] or 0),
+            count=int(match["count"] or 1),
+            keep=keep,
+        )
+
+    def advantage(self) -> Die:
+        """The same die rolled twice, the higher face kept.
+
+        >>> str(Die(20).advantage())
+        '2d20kh1'
+        """
+        return Die(self.sides, self.modifier, 2, "highest")
+
+    def disadvantage(self) -> Die:
+        """The same die rolled twice, the lower face kept.
+
+        >>> str(Die(20).disadvantage())
+        '2d20kl1'
+        """
+        return Die(self.sides, self.modifier, 2, "lowest")
+
+    @property
+    def faces(self) -> range:
+        """The natural faces, 1 to ``sides``."""
+        return range(1, self.sides + 1)
+
+    @property
+    def max_total(self) -> int:
+        """The largest total: the top face plus the modifier."""
+        return self.sides + self.modifier
+
+    def chance(self, natural: int) -> Fraction:
+        """The exact probability that ``natural`` is the face that counts.
+
+        The highest of n dice is at most k with probability (k / sides)^n; the lowest mirrors it.
+
+        >>> Die(6).chance(3)
+        Fraction(1, 6)
+        """
+        if natural not in self.faces:
+            raise SettingError("natural", natural, f"{self} shows 1 to {self.sides}")
+        k = self.sides + 1 - natural if self.keep == "lowest" else natural
+        return Fraction(k**self.count - (k - 1) ** self.count, self.sides**self.count)
+
+    def __str__(self) -> str:
+        count = str(self.count) if self.count != 1 else ""
+        keep = {"highest": "kh1", "lowest": "kl1"}.get(self.keep or "", "")
+        modifier = f"{self.modifier:+d}" if self.modifier else ""
+        return f"{count}d{self.sides}{keep}{modifier}"

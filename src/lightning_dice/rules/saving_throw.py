@@ -1,0 +1,182 @@
+"""The saving throw: die, threshold and scaling as one immutable value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from lightning_dice.rules.die import Die
+from lightning_dice.rules.errors import SettingError
+from lightning_dice.rules.odds import Odds
+from lightning_dice.rules.outcome import Outcome, Roll
+from lightning_dice.rules.scaling import Factor, Table, Throw, check_scaling, factor_of
+
+Normalize = Literal["none", "mean", "rms"]
+
+
+@dataclass(frozen=True, init=False)
+class SavingThrow:
+    """Die + threshold + scaling: decides what becomes of an update.
+
+    1. natural 1: critical failure, discard;
+    2. natural = sides: critical success, scale 1;
+    3. total >= threshold: success, scale total / sides, at most 1;
+    4. otherwise: failure, by ``scaling``.
+
+    Critical outcomes are read off the natural face: a modifier cannot abolish them.
+
+    Args:
+        die: A ``Die`` or its notation.
+        threshold: The total that a success must reach, 1 to the die's largest total.
+        scaling: ``"margin"`` (failure: inverse by how far the total falls short),
+            ``"proportional"`` (failure: inverse by the total), ``"skip"`` (failure: discard),
+            ``"reference"`` (what the public Roll-to-Train code does), or one finite factor per
+            natural face, ``None`` for a discard.
+        normalize: Divide every scale by ``"mean"``, E[s], or by ``"rms"``, sqrt(E[s^2]) (a discard
+            counts as 0), so that the mean or the root-mean-square step is the optimizer's own.
+
+    Raises:
+        SettingError: If a value is outside what is allowed; the message names it.
+
+    Example:
+        >>> throw = SavingThrow("d20", threshold=10)
+        >>> throw.resolve(17)
+        Roll(natural=17, total=17, outcome=<Outcome.SUCCESS: 'success'>, scale=0.85)
+        >>> throw.resolve(4).scale, throw.resolve(1).discard
+        (-0.3, True)
+        >>> throw.odds().mean
+        Fraction(129, 400)
+    """
+
+    die: Die
+    threshold: int
+    scaling: str | Table
+    normalize: Normalize
+
+    def __init__(
+        self,
+        die: Die | str = "d20",
+        threshold: int = 10,
+        scaling: str | Sequence[float | None] = "margin",
+        normalize: Normalize = "none",
+    ) -> None:
+        # Written out, as what a caller may pass is wider than what is kept.
+        put = object.__setattr__
+        put(self, "die", Die.parse(die))
+        put(self, "threshold", _check_threshold(threshold, self.die))
+        put(self, "scaling", check_scaling(scaling, self.die.sides))
+        if normalize not in get_args(Normalize):
+            raise SettingError("normalize", normalize, f"expected {', '.join(get_args(Normalize))}")
+        put(self, "normalize", normalize)
+        self._divisor  # noqa: B018 - refuses a mean that cannot be normalised now, not in training
+
+    def resolve(self, natural: int) -> Roll:
+        """What the face ``natural`` comes to.
+
+        Args:
+            natural: 1 to the die's sides.
+
+        Raises:
+            SettingError: If the die has no such face.
+        """
+        if not 1 <= natural <= self.die.sides:
+            raise SettingError("natural", natural, f"{self.die} shows 1 to {self.die.sides}")
+        return self._rolls[natural - 1]
+
+    def odds(self) -> Odds:
+        """The exact distribution of outcomes and scales."""
+        return self._odds
+
+    def settings(self) -> dict[str, Any]:
+        """The four settings as plain values, for files and loggers.
+
+        Example:
+            >>> SavingThrow("d6", 3).settings()
+            {'die': 'd6', 'threshold': 3, 'scaling': 'margin', 'normalize': 'none'}
+        """
+        scaling = self.scaling if isinstance(self.scaling, str) else list(self.scaling)
+        return {
+            "die": str(self.die),
+            "threshold": self.threshold,
+            "scaling": scaling,
+            "normalize": self.normalize,
+        }
+
+    def __str__(self) -> str:
+        scaling = self.scaling if isinstance(self.scaling, str) else "own table"
+        normalized = "" if self.normalize == "none" else f", normalized by {self.normalize}"
+        return f"{self.die}, threshold {self.threshold}, {scaling}{normalized}"
+
+    @cached_property
+    def _raw(self) -> tuple[tuple[Throw, Factor], ...]:
+        throws = (self._throw(natural) for natural in self.die.faces)
+        return tuple((throw, factor_of(self.scaling, throw)) for throw in throws)
+
+    def _throw(self, natural: int) -> Throw:
+        total = natural + self.die.modifier
+        if natural == 1:
+            outcome = Outcome.CRITICAL_FAILURE
+        elif natural == self.die.sides:
+            outcome = Outcome.CRITICAL_SUCCESS
+        else:
+            outcome = Outcome.SUCCESS if total >= self.threshold else Outcome.FAILURE
+        return Throw(natural, total, outcome, self.threshold, self.die.sides)
+
+    @cached_property
+    def _divisor(self) -> Fraction:
+        if self.normalize == "none":
+            return Fraction(1)
+        raw = Odds.of(self.die, [(throw.outcome, factor) for throw, factor in self._raw])
+        if self.normalize == "mean":
+            if raw.mean <= 0:
+                raise SettingError(
+                    "normalize",
+                    "mean",
+                    f"{self.die} with threshold {self.threshold} has mean scale {raw.mean}, and "
+                    "only a mean above 0 can be made 1; lower the threshold or use scaling='skip'",
+                )
+            return raw.mean
+        if raw.mean_square == 0:
+            raise SettingError("normalize", "rms", "every scale is 0, so there is nothing to scale")
+        # The root is irrational; its nearest float is what the factors are divided by, exactly.
+        return Fraction(math.sqrt(raw.mean_square))
+
+    @cached_property
+    def _factors(self) -> tuple[Factor, ...]:
+        return tuple(
+            None if factor is None else factor / self._divisor for _throw, factor in self._raw
+        )
+
+    @cached_property
+    def _rolls(self) -> tuple[Roll, ...]:
+        return tuple(
+            Roll(t.natural, t.total, t.outcome, None if factor is None else float(factor))
+            for (t, _raw), factor in zip(self._raw, self._factors, strict=True)
+        )
+
+    @cached_property
+    def _odds(self) -> Odds:
+        outcomes = (throw.outcome for throw, _factor in self._raw)
+        return Odds.of(self.die, list(zip(outcomes, self._factors, strict=True)))
+
+
+def _check_threshold(threshold: object, die: Die) -> int:
+    top = die.max_total
+    if top < 1:
+        raise SettingError("die", str(die), f"totals at most {top}, and a threshold is at least 1")
+    allowed = f"expected a whole number from 1 to {top}"
+    if not isinstance(threshold, int) or isinstance(threshold, bool):
+        raise SettingError("threshold", threshold, allowed)
+    if threshold > top:
+        raise SettingError(
+            "threshold",
+            threshold,
+            f"unreachable, as {die} totals at most {top}; {allowed}",
+        )
+    if threshold < 1:
+        raise SettingError("threshold", threshold, allowed)
+    return threshold
