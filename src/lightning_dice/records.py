@@ -1,0 +1,201 @@
+"""What was rolled: records, tallies, and the append-only file ``rolls.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning_dice.rules import Outcome, Roll, SettingError
+
+HISTORY = 1000
+"""Records kept in memory; the file keeps them all."""
+PENDING = 256
+"""Records held back before they are written: opening a file costs more than a training step."""
+
+
+class RollRecord(NamedTuple):
+    """One roll and what it belonged to; a row of ``rolls.csv``.
+
+    Attributes:
+        step: Optimizer steps completed before the one that this roll took part in.
+        batch: Mini-batches completed before the one during which it was rolled.
+        optimizer: Index of the optimizer that steps.
+        slot: Index of the part of the model that it was rolled for; 0 with scope ``model``.
+        natural: The face that counts.
+        total: The face plus the modifier.
+        outcome: What the saving throw came to.
+        scale: The factor; ``None`` (an empty cell) is a discard.
+    """
+
+    step: int
+    batch: int
+    optimizer: int
+    slot: int
+    natural: int
+    total: int
+    outcome: Outcome
+    scale: float | None
+
+    @property
+    def roll(self) -> Roll:
+        """The roll alone."""
+        return Roll(self.natural, self.total, self.outcome, self.scale)
+
+
+def read_rolls(path: Path) -> Iterator[RollRecord]:
+    """The records of a ``rolls.csv``, in order; a last line cut short by a crash is left out.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SettingError: If the file has other columns or a row that cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(_whole_lines(file))
+        header = next(rows, None)
+        if header is not None and tuple(header) != RollRecord._fields:
+            raise SettingError(
+                "rolls", str(path), f"expected columns {','.join(RollRecord._fields)}"
+            )
+        for row in rows:
+            try:
+                step, batch, optimizer, slot, natural, total = map(int, row[:6])
+                outcome, scale = Outcome(row[6]), float(row[7]) if row[7] else None
+                yield RollRecord(step, batch, optimizer, slot, natural, total, outcome, scale)
+            except (ValueError, IndexError) as error:
+                where = f"line {rows.line_num} is not a roll: {','.join(row)}"
+                raise SettingError("rolls", str(path), where) from error
+
+
+def _whole_lines(lines: Iterator[str]) -> Iterator[str]:
+    return (line for line in lines if line.endswith("\n"))
+
+
+class Tally:
+    """Running counts of outcomes and the sum of scales.
+
+    Example:
+        >>> tally = Tally()
+        >>> tally.add(Roll(17, 17, Outcome.SUCCESS, 0.85))
+        >>> tally.add(Roll(1, 1, Outcome.CRITICAL_FAILURE, None))
+        >>> tally.rolls, tally.mean_scale
+        (2, 0.425)
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.scale_sum = 0.0
+
+    def add(self, roll: Roll) -> None:
+        """Count one roll."""
+        self.counts[roll.outcome] += 1
+        self.scale_sum += roll.scale or 0.0
+
+    @property
+    def rolls(self) -> int:
+        """How many rolls were counted."""
+        return sum(self.counts.values())
+
+    @property
+    def mean_scale(self) -> float | None:
+        """Mean scale so far, a discard counting as 0; ``None`` before the first roll."""
+        return self.scale_sum / self.rolls if self.rolls else None
+
+
+class RollLog:
+    """Keeps rolls: tallies, a bounded history, and a file where there is a folder for one.
+
+    Memory does not grow with the run. The file is only ever appended to; ``open`` makes it say
+    what the training state says before anything is added.
+
+    Args:
+        history: Records kept in memory.
+
+    Example:
+        >>> log = RollLog()
+        >>> log.append(RollRecord(0, 0, 0, 0, 17, 17, Outcome.SUCCESS, 0.85))
+        >>> log.recent[-1].roll.scale
+        0.85
+    """
+
+    def __init__(self, history: int = HISTORY) -> None:
+        self.recent: deque[RollRecord] = deque(maxlen=history)
+        self.tally = Tally()
+        self.path: Path | None = None
+        self._pending: list[RollRecord] = []
+
+    def append(self, record: RollRecord) -> None:
+        """Keep one record; it reaches the file with the next flush at the latest."""
+        self.recent.append(record)
+        self.tally.add(record.roll)
+        if self.path is not None:
+            self._pending.append(record)
+            if len(self._pending) >= PENDING:
+                self.flush()
+
+    def open(self, path: Path, next_batch: int) -> None:
+        """Write to ``path`` from mini-batch ``next_batch`` on.
+
+        A resumed run rolls again what came after its checkpoint, so those rows are dropped. A run
+        that starts at 0 where an earlier run left its rolls moves them aside: nothing is lost.
+
+        Args:
+            path: The file, made with its folder when it is not there.
+            next_batch: The mini-batch that training goes on with.
+
+        Raises:
+            SettingError: If the folder cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and next_batch == 0:
+                path.rename(_free_name(path))
+            kept = [r for r in read_rolls(path) if r.batch < next_batch] if path.exists() else []
+            # Replaced in one piece: a crash leaves the old file or the new one.
+            draft = path.with_name(path.name + ".part")
+            with draft.open("w", newline="", encoding="utf-8") as file:
+                _write_rows(file, [RollRecord._fields, *kept])
+            draft.replace(path)
+        except OSError as error:
+            raise SettingError(
+                "folder", str(path.parent), f"rolls.csv cannot be written there ({error.strerror})"
+            ) from error
+        self.path = path
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        if self.path is None or not self._pending:
+            return
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            _write_rows(file, self._pending)
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file."""
+        self.flush()
+        self.path = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tallies as plain values."""
+        return {
+            "counts": {str(outcome): n for outcome, n in self.tally.counts.items()},
+            "scale_sum": self.tally.scale_sum,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from ``state_dict``'s tallies."""
+        self.tally.counts = {outcome: state["counts"][str(outcome)] for outcome in Outcome}
+        self.tally.scale_sum = state["scale_sum"]
+
+
+def _write_rows(file: Any, rows: list[Any]) -> None:
+    csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in range(1, 10**6))
+    return next(name for name in names if not name.exists())
