@@ -54,7 +54,7 @@ def read_rolls(path: Path) -> Iterator[RollRecord]:
     Raises:
         SettingError: If the file has other columns or a row that cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(_whole_lines(file))
         header = next(rows, None)
         if header is not None and tuple(header) != RollRecord._fields:
@@ -63,12 +63,16 @@ def read_rolls(path: Path) -> Iterator[RollRecord]:
             )
         for row in rows:
             try:
-                step, batch, optimizer, slot, natural, total = map(int, row[:6])
-                outcome, scale = Outcome(row[6]), float(row[7]) if row[7] else None
-                yield RollRecord(step, batch, optimizer, slot, natural, total, outcome, scale)
-            except (ValueError, IndexError) as error:
+                *numbers, outcome, scale = row
+                step, batch, optimizer, slot, natural, total = map(int, numbers)
+                factor = float(scale) if scale else None
+                record = RollRecord(
+                    step, batch, optimizer, slot, natural, total, Outcome(outcome), factor
+                )
+            except ValueError as error:
                 where = f"line {rows.line_num} is not a roll: {','.join(row)}"
                 raise SettingError("rolls", str(path), where) from error
+            yield record
 
 
 def _whole_lines(lines: Iterator[str]) -> Iterator[str]:
@@ -151,6 +155,7 @@ class RollLog:
             SettingError: If the folder cannot be written.
         """
         try:
+            self.flush()
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and next_batch == 0:
                 path.rename(_free_name(path))

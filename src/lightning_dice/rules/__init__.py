@@ -8,6 +8,7 @@ Example:
 
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
+from lightning_dice.rules.meaning import LOW_EFFICIENCY, advice, meaning
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
 from lightning_dice.rules.roller import Roller
@@ -15,6 +16,7 @@ from lightning_dice.rules.saving_throw import SavingThrow
 from lightning_dice.rules.scaling import SCALINGS
 
 __all__ = [
+    "LOW_EFFICIENCY",
     "SCALINGS",
     "Die",
     "Odds",
@@ -23,4 +25,6 @@ __all__ = [
     "Roller",
     "SavingThrow",
     "SettingError",
+    "advice",
+    "meaning",
 ]

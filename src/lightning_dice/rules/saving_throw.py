@@ -106,6 +106,10 @@ class SavingThrow:
             "normalize": self.normalize,
         }
 
+    def __reduce__(self) -> tuple[type[SavingThrow], tuple[Any, ...]]:
+        # Plain values only: small, and safe to load with torch's weights_only=True.
+        return type(self), tuple(self.settings().values())
+
     def __str__(self) -> str:
         scaling = self.scaling if isinstance(self.scaling, str) else "own table"
         normalized = "" if self.normalize == "none" else f", normalized by {self.normalize}"
@@ -142,8 +146,10 @@ class SavingThrow:
             return raw.mean
         if raw.mean_square == 0:
             raise SettingError("normalize", "rms", "every scale is 0, so there is nothing to scale")
-        # The root is irrational; its nearest float is what the factors are divided by, exactly.
-        return Fraction(math.sqrt(raw.mean_square))
+        # The root is irrational, so the factors are divided by its nearest float; in units of the
+        # largest factor, as the square of a factor may be no float.
+        largest = max(abs(scale) for scale in raw.scales if scale is not None)
+        return Fraction(math.sqrt(raw.mean_square / largest**2)) * largest
 
     @cached_property
     def _factors(self) -> tuple[Factor, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from numbers import Real
 from typing import NamedTuple
@@ -109,13 +110,16 @@ def check_scaling(scaling: object, sides: int) -> str | Table:
 def _check_factor(face: int, factor: object) -> float | None:
     if factor is None:
         return None
-    if not isinstance(factor, Real) or isinstance(factor, bool) or not math.isfinite(factor):
-        raise SettingError(
-            f"scaling[{face}]",
-            factor,
-            "expected a finite number, or None to discard (factors are by natural face)",
-        )
-    return float(factor)
+    if isinstance(factor, Real) and not isinstance(factor, bool):
+        with suppress(OverflowError):  # an integer can be larger than every float
+            number = float(factor)
+            if math.isfinite(number):
+                return number
+    raise SettingError(
+        f"scaling[{face}]",
+        factor,
+        "expected a finite number, or None to discard (factors are by natural face)",
+    )
 
 
 def factor_of(scaling: str | Table, throw: Throw) -> Factor:
@@ -128,4 +132,5 @@ def factor_of(scaling: str | Table, throw: Throw) -> Factor:
     if isinstance(scaling, str):
         return SCALINGS[scaling](throw)
     factor = scaling[throw.natural - 1]
-    return None if factor is None else Fraction(factor)
+    # A table is written in decimals: 0.1 means 1/10, not the nearest binary fraction.
+    return None if factor is None else Fraction(repr(factor))

@@ -1,0 +1,306 @@
+"""The saving throw as a callback for any Lightning Trainer."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from lightning_dice.checks import check_choice, check_fit, check_resume, check_setup
+from lightning_dice.dice import Dice
+from lightning_dice.gradients import parameters_of, scale_gradients, scaled_backward
+from lightning_dice.intercept import Layer, intercept
+from lightning_dice.metrics.functional import OUTCOMES, luck
+from lightning_dice.mini_batch import Windows
+from lightning_dice.records import RollLog
+from lightning_dice.rules import Roll, SavingThrow
+from lightning_dice.rules.meaning import advice, meaning
+from lightning_dice.rules.roller import check_seed
+
+Granularity = Literal["per_accumulation_step", "per_mini_batch"]
+Target = Literal["gradient"]
+Scope = Literal["model"]
+
+# So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
+torch.serialization.add_safe_globals([SavingThrow])
+
+
+class SavingThrowCallback(Callback):
+    """Rolls a die for every weight update, or every mini-batch, and scales its gradient.
+
+    With ``per_accumulation_step`` the roll is made in ``on_before_optimizer_step`` and rescales the
+    stored gradients in place: after clipping where the Trainer or the module clips, so that the
+    optimizer sees s x (clipped gradient). With ``per_mini_batch`` the loss is scaled on its way
+    into ``backward``; what ``training_step`` returned and logged stays the true loss. A discard
+    leaves the optimizer no gradient at all: weights, moments and step counts stay as they are.
+
+    A roll is a pure function of the seed and of how far training is: ranks agree, resumed runs go
+    on with the same sequence, and the global random state is never touched.
+
+    The rolls are in ``rolls.csv`` beside the first logger's files (nowhere, if that has no folder)
+    and the newest ones in ``rolls.recent``; ``dice/...`` metrics are logged every
+    ``log_every_n_steps``.
+
+    Args:
+        throw: Die, threshold and scaling.
+        granularity: What one roll belongs to in time: ``"per_accumulation_step"`` (an optimizer
+            step) or ``"per_mini_batch"``.
+        target: What is scaled: ``"gradient"``, the gradient that the optimizer sees.
+        scope: What one roll belongs to in space: ``"model"``, all that the optimizer steps.
+        seed: 0 to 2^64 - 1; ``None`` takes the seed of ``seed_everything``, or else draws one,
+            shared by all ranks.
+
+    Raises:
+        SettingError: If a value is outside what is allowed, or, when training starts, if the
+            Trainer or the checkpoint does not go with it; the message names the remedy.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> throw = SavingThrow("d20", threshold=10)
+        >>> trainer = Trainer(callbacks=[SavingThrowCallback(throw, seed=0)], accelerator="cpu",
+        ...                   logger=False, enable_checkpointing=False)
+    """
+
+    def __init__(
+        self,
+        throw: SavingThrow | None = None,
+        *,
+        granularity: Granularity = "per_accumulation_step",
+        target: Target = "gradient",
+        scope: Scope = "model",
+        seed: int | None = None,
+    ) -> None:
+        self.throw = throw or SavingThrow()
+        self.granularity = check_choice("granularity", granularity, get_args(Granularity))
+        self.target = check_choice("target", target, get_args(Target))
+        self.scope = check_choice("scope", scope, get_args(Scope))
+        self.seed = None if seed is None else check_seed(seed)
+        self.rolls = RollLog()
+        self._given_seed = self.seed
+        self._ordinal = 0  # which of the Trainer's saving throws this is
+        self._dice: Dice | None = None
+        self._windows = Windows()
+        self._path: Path | None = None
+        self._undo: list[Callable[[], None]] = []
+
+    # -- what it is ---------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the rolls and what they do, as plain values."""
+        return {
+            **self.throw.settings(),
+            "granularity": self.granularity,
+            "target": self.target,
+            "scope": self.scope,
+            "seed": self.seed,
+        }
+
+    @property
+    def last_roll(self) -> Roll | None:
+        """The newest roll; ``None`` before the first."""
+        return None if self._dice is None else self._dice.last_roll
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(**{**self.settings, "seed": self._given_seed})
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"settings": self.settings, **self.rolls.state_dict()}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._given_seed is None:
+            self.seed = state_dict["settings"]["seed"]
+        check_resume(self.settings, state_dict["settings"])
+        self.rolls.load_state_dict(state_dict)
+
+    @override
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Lightning finds states by their key; one of another saving throw would go unnoticed.
+        keys = {callback.state_key for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        prefix = f"{type(self).__qualname__}{{"
+        states = {k: s for k, s in checkpoint["callbacks"].items() if k.startswith(prefix)}
+        strangers = [state for key, state in states.items() if key not in keys]
+        if strangers and self.state_key not in states and trainer.state.fn == "fit":
+            check_resume({**self.settings, "seed": self._given_seed}, strangers[0]["settings"])
+
+    # -- the life of a run --------------------------------------------------------------------
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        siblings = _saving_throws(trainer)
+        check_setup(self.throw, [c.granularity for c in siblings], trainer, pl_module)
+        self._ordinal = siblings.index(self)
+        if self.seed is None:
+            drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
+            self.seed = trainer.strategy.broadcast(drawn)
+        self._detach()
+        if self.granularity == "per_mini_batch":
+            self._undo = [intercept(pl_module, "backward", self._backward(trainer, pl_module))]
+        elif _clips(trainer, pl_module):
+            clip = "configure_gradient_clipping"
+            self._undo = [intercept(pl_module, clip, self._after_clipping(trainer))]
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_fit(trainer)
+        caution = advice(self.throw)
+        if caution is not None:
+            rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
+        for logger in trainer.loggers:
+            logger.log_hyperparams({self._name("saving_throw"): self.settings})
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self.seed is not None, "setup, or the checkpoint, decides the seed"
+        self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
+        self._windows = Windows()
+        folder = trainer.log_dir if trainer.loggers else None  # asks all ranks, so all ranks ask
+        here = folder if trainer.is_global_zero else None
+        self._path = Path(here, f"{self._name('rolls')}.csv") if here else None
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not sooner: only here does Lightning's count of batches stand where training goes on.
+        if self._path is not None and self.rolls.path is None:
+            self.rolls.open(self._path, next_batch=_batch(trainer))
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Logging costs as much as a small model's step, so it is left to the steps that are shown.
+        if trainer._logger_connector.should_update_logs and self.rolls.tally.rolls:
+            pl_module.log_dict(self._metrics())
+            self.rolls.flush()
+
+    @override
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.rolls.flush()  # what a checkpoint counts is in the file
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rolls.close()
+
+    @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._detach()
+        self.rolls.close()
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._detach()
+        self.rolls.close()
+
+    # -- the roll -----------------------------------------------------------------------------
+
+    @override
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        if self.granularity == "per_mini_batch":
+            index = _index(trainer, optimizer)
+            if self._windows.discarded(trainer.global_step, _batch(trainer), index):
+                scale_gradients(parameters_of(optimizer), None)
+        elif not self._undo:
+            self._roll_and_scale(trainer, optimizer)
+
+    def _roll_and_scale(self, trainer: Trainer, optimizer: Optimizer) -> None:
+        roll = self._roll(trainer, trainer.global_step, _index(trainer, optimizer))
+        scale_gradients(parameters_of(optimizer), roll.scale)
+
+    def _after_clipping(self, trainer: Trainer) -> Layer:
+        def clip_then_roll(clip: Layer, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            clip(optimizer, *args, **kwargs)
+            self._roll_and_scale(trainer, optimizer)
+
+        return clip_then_roll
+
+    def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
+        waited_for = trainer.world_size > 1 or _scaler(trainer) is not None
+
+        def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+            batch = _batch(trainer)
+            roll = self._roll(trainer, batch)
+            self._windows.rolled(batch, roll.discard)
+            stand_in = pl_module.parameters() if waited_for else None
+            scaled_backward(backward, loss, roll.scale, *args, stand_in=stand_in, **kwargs)
+
+        return roll_then_backward
+
+    def _roll(self, trainer: Trainer, key: int, optimizer: int = 0) -> Roll:
+        assert self._dice is not None, "on_train_start comes before every batch"
+        step, batch = trainer.global_step, _batch(trainer)
+        return self._dice.roll(key, step=step, batch=batch, optimizer=optimizer)
+
+    # -- helpers ------------------------------------------------------------------------------
+
+    def _detach(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _name(self, stem: str) -> str:
+        return stem if self._ordinal == 0 else f"{stem}-{self._ordinal + 1}"
+
+    def _metrics(self) -> dict[str, float]:
+        tally, prefix = self.rolls.tally, self._name("dice")
+        counts = torch.tensor([tally.counts[outcome] for outcome in OUTCOMES])
+        return {
+            **{f"{prefix}/{outcome}": float(n) for outcome, n in tally.counts.items()},
+            f"{prefix}/mean_scale": tally.mean_scale or 0.0,
+            f"{prefix}/luck": float(luck(counts, self.throw.odds())),
+        }
+
+
+def _saving_throws(trainer: Trainer) -> list[SavingThrowCallback]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, SavingThrowCallback)]
+
+
+def _batch(trainer: Trainer) -> int:
+    """Mini-batches completed before the one at hand, over all epochs and resumed runs."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
+
+def _index(trainer: Trainer, optimizer: Optimizer) -> int:
+    return next(i for i, known in enumerate(trainer.optimizers) if known is optimizer)
+
+
+def _clips(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Whether something clips after ``on_before_optimizer_step``."""
+    if not pl_module.automatic_optimization:
+        return False  # what clips by hand has clipped before
+    own = is_overridden("configure_gradient_clipping", pl_module)
+    return own or trainer.gradient_clip_val is not None
+
+
+def _scaler(trainer: Trainer) -> Any:
+    return getattr(trainer.precision_plugin, "scaler", None)

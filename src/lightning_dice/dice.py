@@ -1,0 +1,56 @@
+"""Dice in use: rolls on demand, each recorded once."""
+
+from __future__ import annotations
+
+from lightning_dice.records import RollLog, RollRecord
+from lightning_dice.rules import Roll, Roller, SavingThrow
+
+
+class Dice:
+    """Rolls one saving throw for a training run and records every roll once.
+
+    Optimizers have dice of their own, and so does each of several saving throws in one training;
+    they share the seed and differ in their stream.
+
+    Args:
+        throw: What is rolled.
+        seed: 0 to 2^64 - 1.
+        log: Where rolls are recorded.
+        ordinal: Tells apart several saving throws in one training; the first is 0.
+
+    Example:
+        >>> dice = Dice(SavingThrow("d20", threshold=10), seed=0, log=RollLog())
+        >>> dice.roll(1, step=1, batch=1) == dice.roll(1, step=1, batch=1)  # one step, one roll
+        True
+        >>> dice.last_roll.natural, dice.log.tally.rolls
+        (19, 1)
+    """
+
+    def __init__(self, throw: SavingThrow, seed: int, log: RollLog, ordinal: int = 0) -> None:
+        self.throw = throw
+        self.seed = seed
+        self.log = log
+        self.ordinal = ordinal
+        self.last_roll: Roll | None = None
+        self._rollers: dict[int, Roller] = {}
+        self._rolled: dict[int, int] = {}
+
+    def roll(self, key: int, *, step: int, batch: int, optimizer: int = 0) -> Roll:
+        """The roll of ``key``; asking again for the same key records nothing more.
+
+        Args:
+            key: What the roll belongs to: the index of an optimizer step or of a mini-batch.
+            step: Optimizer steps completed so far, for the record.
+            batch: Mini-batches completed so far, for the record.
+            optimizer: Index of the optimizer that the roll is for.
+        """
+        roller = self._rollers.get(optimizer)
+        if roller is None:
+            roller = Roller(self.throw, self.seed, stream=self.ordinal << 32 | optimizer)
+            self._rollers[optimizer] = roller
+        roll = roller.roll(key)
+        if self._rolled.get(optimizer) != key:
+            self._rolled[optimizer] = key
+            self.last_roll = roll
+            self.log.append(RollRecord(step, batch, optimizer, 0, *roll))
+        return roll

@@ -1,0 +1,85 @@
+"""What a roll does to gradients: scale them, or leave the optimizer none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+
+def parameters_of(optimizer: Optimizer) -> list[Parameter]:
+    """The parameters that ``optimizer`` steps, and no others."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def scale_gradients(parameters: Iterable[Tensor], scale: float | None) -> None:
+    """Multiply stored gradients by ``scale`` in place, or discard them.
+
+    One multi-tensor kernel, no device synchronisation. A scale of 1 touches nothing. A discard
+    (``None``) removes the gradients, as a gradient of zero would still let momentum, weight decay
+    and running moments move the weights.
+
+    Args:
+        parameters: Tensors of any shape, device and dtype; those without a gradient are passed
+            over.
+        scale: The factor, or ``None`` for a discard.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.tensor([2.0, 4.0])
+        >>> scale_gradients([weight], -0.5)
+        >>> weight.grad
+        tensor([-1., -2.])
+        >>> scale_gradients([weight], None)
+        >>> weight.grad is None
+        True
+    """
+    if scale is None:
+        for parameter in parameters:
+            parameter.grad = None
+        return
+    if scale == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients:  # the kernel refuses an empty list
+        torch._foreach_mul_(gradients, scale)
+
+
+def scaled_backward(
+    backward: Callable[..., None],
+    loss: Tensor,
+    scale: float | None,
+    *args: Any,
+    stand_in: Iterable[Tensor] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Run ``backward`` so that the batch's gradient is ``scale`` times its own.
+
+    A discarded batch is not propagated at all: multiplying its loss by 0 would turn a NaN or an
+    infinity inside it into NaN gradients.
+
+    Args:
+        backward: Called with the loss to propagate, then ``args`` and ``kwargs``.
+        loss: The true loss, a scalar; it is left as it is.
+        scale: The factor, or ``None`` for a discard.
+        *args: Passed on.
+        stand_in: Parameters through which a discarded batch sends zeros all the same, where others
+            wait for gradients: ranks that reduce them, a gradient scaler that inspects them.
+        **kwargs: Passed on.
+
+    Example:
+        >>> weight = torch.ones((), requires_grad=True)
+        >>> scaled_backward(torch.Tensor.backward, 3 * weight, 0.5)
+        >>> weight.grad
+        tensor(1.5000)
+    """
+    if scale is None:
+        if stand_in is not None:
+            nothing = sum((p.sum() * 0 for p in stand_in if p.requires_grad), loss.new_zeros(()))
+            backward(nothing, *args, **kwargs)
+    else:
+        backward(loss if scale == 1 else loss * scale, *args, **kwargs)

@@ -1,0 +1,70 @@
+"""Put code around one method of one object, and take it away again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+Layer = Callable[..., Any]
+"""Called as ``layer(inner, *args, **kwargs)``, where ``inner`` is what was there before."""
+
+
+def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
+    """Make ``target.method(...)`` run ``layer`` around what the method was.
+
+    Lightning offers no hook between clipping and the optimizer's step, nor one that can leave a
+    backward pass out; both places are methods of the user's own module, so that is where a layer
+    goes. Layers nest, and may be removed in any order: one that is removed under another is passed
+    through, and cleared away with it.
+
+    Args:
+        target: Any object that takes attributes.
+        method: Name of a method that it has.
+        layer: What to run instead; it is given the method as it was.
+
+    Returns:
+        A function that removes the layer; calling it twice does no harm.
+
+    Example:
+        >>> class Door:
+        ...     def knock(self): return "knock"
+        >>> door = Door()
+        >>> remove = intercept(door, "knock", lambda inner: inner() * 2)
+        >>> door.knock()
+        'knockknock'
+        >>> remove(); door.knock()
+        'knock'
+    """
+    below = vars(target).get(method)  # another layer, or the object's own attribute
+    inner = getattr(target, method)
+    active = True
+
+    # `wraps` leaves the original under `__wrapped__`, where Lightning looks for overridden hooks.
+    @functools.wraps(inner)
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        return layer(inner, *args, **kwargs) if active else inner(*args, **kwargs)
+
+    def remove() -> None:
+        nonlocal active
+        active = False
+        _clear(target, method)
+
+    def peel() -> bool:
+        if active:
+            return False
+        if below is None:
+            delattr(target, method)
+        else:
+            setattr(target, method, below)
+        return True
+
+    outer.peel = peel  # type: ignore[attr-defined]
+    setattr(target, method, outer)
+    return remove
+
+
+def _clear(target: object, method: str) -> None:
+    """Take removed layers off the top until an active one, or none, is left."""
+    while (peel := getattr(vars(target).get(method), "peel", None)) and peel():
+        pass

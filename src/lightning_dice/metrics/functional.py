@@ -1,0 +1,82 @@
+"""Pure functions over counts of outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from lightning_dice.rules import Odds, Outcome, Roll
+
+OUTCOMES = tuple(Outcome)
+"""The order of every vector of outcomes, worst first."""
+
+
+def outcome_counts(rolls: Iterable[Roll]) -> Tensor:
+    """How often each outcome came up.
+
+    Args:
+        rolls: Any number of rolls.
+
+    Returns:
+        Shape ``(4,)``, int64, in the order of ``Outcome``.
+
+    Example:
+        >>> from lightning_dice import SavingThrow
+        >>> outcome_counts(SavingThrow("d20", 10).resolve(n) for n in (1, 4, 12, 13))
+        tensor([1, 1, 2, 0])
+    """
+    index = [OUTCOMES.index(roll.outcome) for roll in rolls]
+    return torch.bincount(torch.tensor(index, dtype=torch.long), minlength=len(OUTCOMES))
+
+
+def mean_scale(rolls: Iterable[Roll]) -> Tensor:
+    """The mean scale, a discard counting as 0; NaN without rolls.
+
+    Returns:
+        A float64 scalar.
+
+    Example:
+        >>> from lightning_dice import SavingThrow
+        >>> mean_scale(SavingThrow("d20", 10).resolve(n) for n in (1, 20))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    return torch.tensor([roll.scale or 0.0 for roll in rolls], dtype=torch.float64).mean()
+
+
+def luck(counts: Tensor, odds: Odds) -> Tensor:
+    """How far observed outcomes are from the odds: the p-value of Pearson's chi-square test.
+
+    Close to 1: as the odds have it; under 0.01: rolls as odd as these come up less than once in a
+    hundred runs. The chi-square distribution is an approximation that wants an expected count of
+    about 5 for every outcome (100 rolls of a d20).
+
+    Args:
+        counts: Shape ``(4,)``, in the order of ``Outcome``.
+        odds: What was to be expected.
+
+    Returns:
+        A float64 scalar, 0 to 1: NaN without rolls, 1 where only one outcome is possible, 0 where
+        an impossible outcome was seen.
+
+    Example:
+        >>> from lightning_dice import SavingThrow
+        >>> luck(torch.tensor([5, 40, 50, 5]), SavingThrow("d20", 10).odds())
+        tensor(1., dtype=torch.float64)
+    """
+    observed = counts.to(torch.float64).cpu()
+    chance = torch.tensor([float(odds.probability[o]) for o in OUTCOMES], dtype=torch.float64)
+    possible = chance > 0
+    rolls = observed.sum()
+    if rolls == 0:
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    if observed[~possible].any():
+        return torch.tensor(0.0, dtype=torch.float64)
+    expected = chance[possible] * rolls
+    statistic = ((observed[possible] - expected) ** 2 / expected).sum()
+    freedom = possible.sum().to(torch.float64) - 1
+    if freedom == 0:
+        return torch.tensor(1.0, dtype=torch.float64)
+    tail: Tensor = torch.special.gammaincc(freedom / 2, statistic / 2)
+    return tail

@@ -1,0 +1,41 @@
+"""One roll per mini-batch, and which windows of mini-batches were discarded whole."""
+
+from __future__ import annotations
+
+
+class Windows:
+    """Tells when every mini-batch that an optimizer step rests on was discarded.
+
+    Mini-batches are counted from 0 over the whole training; a window is what was rolled for since
+    the optimizer's last step, at the least the mini-batch at hand.
+
+    Example:
+        >>> windows = Windows()
+        >>> windows.rolled(batch=0, discard=True)
+        >>> windows.discarded(step=0, batch=0, optimizer=0)
+        True
+        >>> windows.rolled(batch=1, discard=False); windows.rolled(batch=2, discard=True)
+        >>> windows.discarded(step=1, batch=2, optimizer=0)
+        False
+    """
+
+    def __init__(self) -> None:
+        self._last_kept = -1
+        self._last_step: dict[int, tuple[int, int, bool]] = {}
+
+    def rolled(self, batch: int, discard: bool) -> None:
+        """Note what became of ``batch``."""
+        if not discard:
+            self._last_kept = batch
+
+    def discarded(self, step: int, batch: int, optimizer: int) -> bool:
+        """Whether nothing was kept for the step ``step`` that ``optimizer`` takes in ``batch``.
+
+        Asked again within one step (an optimizer that evaluates its closure many times), the
+        answer stays the same.
+        """
+        last_step, last_batch, answer = self._last_step.get(optimizer, (-1, -1, False))
+        if step != last_step:
+            answer = self._last_kept <= min(last_batch, batch - 1)
+            self._last_step[optimizer] = step, batch, answer
+        return answer
