@@ -24,8 +24,8 @@ from lightning_dice.metrics.functional import OUTCOMES, luck
 from lightning_dice.mini_batch import Windows
 from lightning_dice.records import RollLog
 from lightning_dice.rules import Roll, SavingThrow
-from lightning_dice.rules.meaning import advice, meaning
 from lightning_dice.rules.roller import check_seed
+from lightning_dice.rules.words import advice, meaning
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
 Target = Literal["gradient"]

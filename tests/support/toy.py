@@ -86,6 +86,7 @@ def quiet_trainer(callbacks: Iterable[Callback] = (), **settings: Any) -> Traine
         "accelerator": "cpu",
         "max_steps": 10,
         "logger": False,
+        "log_every_n_steps": 5,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,

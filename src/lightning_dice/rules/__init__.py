@@ -8,12 +8,12 @@ Example:
 
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
-from lightning_dice.rules.meaning import LOW_EFFICIENCY, advice, meaning
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
 from lightning_dice.rules.roller import Roller
 from lightning_dice.rules.saving_throw import SavingThrow
 from lightning_dice.rules.scaling import SCALINGS
+from lightning_dice.rules.words import LOW_EFFICIENCY, advice, meaning
 
 __all__ = [
     "LOW_EFFICIENCY",

@@ -61,7 +61,8 @@ use scaling='skip'"
 
 
 def _learns(odds: Odds) -> bool:
-    return odds.mean > 0 and odds.efficiency >= LOW_EFFICIENCY
+    # As a float, since that is what the constant is: 1/50 is enough.
+    return odds.mean > 0 and float(odds.efficiency) >= LOW_EFFICIENCY
 
 
 def _remedies(throw: SavingThrow) -> list[str]:

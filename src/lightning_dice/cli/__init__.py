@@ -1,0 +1,19 @@
+"""The command line, ``lightning-dice``. No command loads torch before it needs it."""
+
+from __future__ import annotations
+
+import click
+
+from lightning_dice import __version__
+from lightning_dice.cli.odds import odds
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lightning-dice")
+def main() -> None:
+    """Roll-to-Train for PyTorch Lightning."""
+
+
+main.add_command(odds)
