@@ -1,0 +1,205 @@
+"""The report's numbers in rows: what the page lays out, without any layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lightning_dice.analysis.binomial import binomial_interval
+from lightning_dice.analysis.phrases import NBSP, counted, duration, figures, percent, whole
+from lightning_dice.analysis.readers import OUTCOMES
+from lightning_dice.analysis.run import Run, finite, number
+from lightning_dice.analysis.style import LOOKS
+from lightning_dice.analysis.words import UNUSUAL, beats_baseline, shown
+
+NONE = "\N{EN DASH}"
+"""Stands where a run has no number."""
+
+_MEANINGS = {
+    "per_accumulation_step": "one roll for every update",
+    "per_mini_batch": "one roll for every mini-batch",
+    "gradient": "the roll scales what the optimizer sees",
+    "update": "the roll scales what the optimizer does",
+    "model": "one roll for the whole model",
+    "param_group": "one roll for each parameter group",
+    "tensor": "one roll for each tensor",
+    "margin": "a failure steps back by how far it falls short",
+    "proportional": "a failure steps back by its total",
+    "skip": "a failure is discarded",
+    "reference": "the factors of the public Roll-to-Train code",
+    "mean": "scales are divided by their mean",
+    "rms": "scales are divided by their root mean square",
+}
+
+
+class Headline(NamedTuple):
+    """One number of the block at the top: what it is, its value, what to hold it against."""
+
+    label: str
+    value: str
+    note: str
+
+
+class Setting(NamedTuple):
+    """One setting, its value, and what that means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+class OddsRow(NamedTuple):
+    """What the odds expect of one quantity, and what was rolled; ``colour`` marks outcomes."""
+
+    name: str
+    expected: str
+    rolled: str
+    usual: str
+    colour: str
+
+
+def title(run: Run) -> str:
+    """What was trained on what; the folder's name where that is not known."""
+    model, data = run.part("task").get("model"), run.part("task").get("data")
+    return f"{model} on {data}" if model and data else run.name
+
+
+def subtitle(run: Run) -> list[str]:
+    """Status, start, duration, steps and seed, as far as they are known."""
+    wall, seed = finite(run.summary.get("wall_time")), run.summary.get("seed")
+    facts = [
+        run.status if run.summary else "",
+        _moment(run.summary.get("started")),
+        "" if wall is None else duration(wall),
+        "" if run.steps is None else counted(run.steps, "step"),
+        "" if seed is None else f"seed {seed}",
+    ]
+    return [fact for fact in facts if fact]
+
+
+def headlines(run: Run) -> list[Headline]:
+    """The five numbers that a reader looks for first."""
+    value, base, odds = run.final(run.metric), run.baseline, run.expected
+    verdict = {True: "beaten", False: "not reached", None: ""}[beats_baseline(run)]
+    return [
+        Headline(
+            run.metric,
+            NONE if value is None else shown(run, run.metric, value).partition(" ")[0],
+            str(run.part("task").get("unit") or ""),
+        ),
+        Headline(
+            "baseline",
+            NONE if base is None else shown(run, run.metric, base[1]).partition(" ")[0],
+            "none given" if base is None else ", ".join(filter(None, [base[0], verdict])),
+        ),
+        Headline(
+            "mean scale",
+            NONE if run.mean_scale is None else figures(run.mean_scale),
+            "" if odds is None else f"expected {figures(odds.mean)}",
+        ),
+        Headline(
+            "efficiency",
+            NONE if odds is None else figures(odds.efficiency, 2),
+            "" if odds is None else "1 without dice",
+        ),
+        Headline("luck", NONE if run.luck is None else _p(run.luck), _luck_note(run)),
+    ]
+
+
+def settings(run: Run) -> list[Setting]:
+    """Everything that was chosen for this run, in words where a value has one meaning."""
+    dice = [(name, value) for name, value in run.part("dice").items()]
+    task = [(name, run.part("task").get(name)) for name in ("data", "model", "optimizer")]
+    return [
+        Setting(name, _value(value), _MEANINGS.get(value, "") if isinstance(value, str) else "")
+        for name, value in (*dice, *task)
+        if value is not None
+    ]
+
+
+def odds_rows(run: Run) -> list[OddsRow]:
+    """Outcome by outcome what was expected, rolled, and usual in 95 % of runs."""
+    return [_outcome_row(run, place) for place in range(len(OUTCOMES))]
+
+
+def scale_rows(run: Run) -> list[OddsRow]:
+    """What the scales were expected to be, and were."""
+    rolls, n = run.rolls, len(run.rolls)
+    kinds = {kind: count / n if n else None for kind, count in rolls.kinds().items()}
+    forward = float(np.mean(rolls.scale > 0)) if n else None
+    square = float(np.mean(rolls.factors**2)) if n else None
+    quantities: list[tuple[str, str, float | None, Callable[[float], str]]] = [
+        ("discarded", "discard", kinds["discard"], percent),
+        ("backwards (scale below 0)", "inverse", kinds["inverse"], percent),
+        ("forwards (scale above 0)", "forward", forward, percent),
+        ("mean scale, E[s]", "mean", run.mean_scale, figures),
+        ("mean square, E[s\u00b2]", "mean_square", square, figures),
+    ]
+    return [
+        OddsRow(
+            name,
+            NONE if run.expected is None else form(getattr(run.expected, expected)),
+            NONE if seen is None else form(seen),
+            usual="",
+            colour="",
+        )
+        for name, expected, seen, form in quantities
+    ]
+
+
+def versions(run: Run) -> list[tuple[str, str]]:
+    """What the run was made with."""
+    return [(str(name), str(version)) for name, version in run.part("versions").items()]
+
+
+def other_metrics(run: Run) -> list[tuple[str, str]]:
+    """Every final metric of the summary."""
+    given = ((str(name), number(value)) for name, value in run.part("metrics").items())
+    return [(name, shown(run, name, value)) for name, value in given if value is not None]
+
+
+def _outcome_row(run: Run, place: int) -> OddsRow:
+    outcome = OUTCOMES[place]
+    count, n = run.counts[outcome], run.count
+    rolled = f"{whole(count)} ({percent(count / n)})" if n else NONE
+    if run.expected is None:
+        return OddsRow(outcome.replace("_", " "), NONE, rolled, NONE, LOOKS[outcome].colour)
+    p = run.expected.probability[outcome]
+    low, high = binomial_interval(n, p)
+    return OddsRow(
+        outcome.replace("_", " "),
+        f"{figures(n * p)} ({percent(p)})" if n else percent(p),
+        rolled,
+        f"{whole(low)} to {whole(high)}" if n else NONE,
+        LOOKS[outcome].colour,
+    )
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {figures(p, 2)}"
+
+
+def _luck_note(run: Run) -> str:
+    if run.luck is None:
+        return "not tested"
+    return "ordinary" if run.luck >= UNUSUAL else "unusual"
+
+
+def _moment(started: object) -> str:
+    try:
+        moment = datetime.fromisoformat(str(started))
+    except ValueError:
+        return ""
+    return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".strip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    factors = [
+        NONE if x is None else figures(x) if number(x) is not None else str(x) for x in value
+    ]
+    return ", ".join(factors) + f" (by face; {NONE}{NBSP}discards)"

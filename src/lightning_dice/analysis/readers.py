@@ -1,0 +1,216 @@
+"""Reads the two tables of a run as arrays, as far as they can be read.
+
+A reader never fails on a file that a crash cut short: it returns what is whole, and one sentence
+for each thing that it had to leave out.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_dice.analysis.phrases import counted
+from lightning_dice.records import RollRecord, read_rolls
+from lightning_dice.rules import Outcome, SettingError
+
+OUTCOMES = tuple(Outcome)
+"""The outcomes, worst first; ``Rolls.outcome`` holds positions in it."""
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rolls:
+    """The rolls of a run, column by column.
+
+    Attributes:
+        step: Optimizer steps completed before each roll's own, shape ``(rolls,)``.
+        outcome: Position in ``OUTCOMES``, shape ``(rolls,)``.
+        scale: The factor, NaN for a discard, shape ``(rolls,)``.
+
+    Example:
+        >>> record = RollRecord(0, 0, 0, 0, 17, 17, Outcome.SUCCESS, 0.85)
+        >>> rolls = Rolls.of([record, record._replace(step=1, scale=None)])
+        >>> len(rolls), rolls.mean_scale, rolls.kinds()["discard"]
+        (2, 0.425, 1)
+    """
+
+    step: Ints
+    outcome: Ints
+    scale: Floats
+
+    @classmethod
+    def of(cls, records: Iterable[RollRecord]) -> Rolls:
+        """Gather records; see ``read_roll_table`` for a file."""
+        columns = _Columns()
+        for record in records:
+            columns.add(record)
+        return columns.rolls()
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    @property
+    def factors(self) -> Floats:
+        """The scales with 0 for a discard, as means count them."""
+        return np.nan_to_num(self.scale, nan=0.0)
+
+    @property
+    def mean_scale(self) -> float | None:
+        """Mean scale, a discard counting as 0; ``None`` without rolls."""
+        return float(self.factors.mean()) if len(self) else None
+
+    def counts(self) -> dict[Outcome, int]:
+        """How many rolls came to each outcome."""
+        counts = np.bincount(self.outcome, minlength=len(OUTCOMES))
+        return {outcome: int(n) for outcome, n in zip(OUTCOMES, counts, strict=True)}
+
+    def kinds(self) -> dict[str, int]:
+        """How many rolls were of each kind of scale; the kinds exclude each other.
+
+        Returns:
+            ``discard``, ``inverse`` (below 0), ``zero``, ``partial`` (0 to 1), ``unchanged`` (1)
+            and ``amplified`` (above 1), in this order.
+        """
+        s = self.scale
+        kinds = {
+            "discard": np.isnan(s),
+            "inverse": s < 0,
+            "zero": s == 0,
+            "partial": (s > 0) & (s < 1),
+            "unchanged": s == 1,
+            "amplified": s > 1,
+        }
+        return {kind: int(np.count_nonzero(mask)) for kind, mask in kinds.items()}
+
+
+class _Columns:
+    """Grows column by column: eight bytes a cell, where a list of records takes hundreds."""
+
+    def __init__(self) -> None:
+        self.step, self.outcome, self.scale = array("q"), array("q"), array("d")
+        self._position = {outcome: i for i, outcome in enumerate(OUTCOMES)}
+
+    def add(self, record: RollRecord) -> None:
+        if record.scale is not None and not math.isfinite(record.scale):
+            raise SettingError("scale", record.scale, f"the roll of step {record.step} is no roll")
+        self.step.append(record.step)  # first, as it is what can be too large for its column
+        self.scale.append(math.nan if record.scale is None else record.scale)
+        self.outcome.append(self._position[record.outcome])
+
+    def rolls(self) -> Rolls:
+        return Rolls(
+            np.array(self.step, dtype=np.int64),
+            np.array(self.outcome, dtype=np.int64),
+            np.array(self.scale, dtype=np.float64),
+        )
+
+
+class Series(NamedTuple):
+    """One metric over the run: ``step`` ascending, ``value`` beside it, both ``(points,)``."""
+
+    step: Ints
+    value: Floats
+
+    @property
+    def finite(self) -> Series:
+        """The points that can be drawn."""
+        keep = np.isfinite(self.value)
+        return Series(self.step[keep], self.value[keep])
+
+
+def read_roll_table(path: Path) -> tuple[Rolls, list[str]]:
+    """Read ``rolls.csv``.
+
+    Args:
+        path: The file; it may be missing, empty or cut short.
+
+    Returns:
+        The rolls up to the first one that cannot be read, and what was left out.
+    """
+    columns, omissions = _Columns(), _cut_short(path)
+    try:
+        for record in read_rolls(path):
+            columns.add(record)
+    except FileNotFoundError:
+        return columns.rolls(), [f"{path.name} is missing"]
+    except SettingError as error:
+        omissions = [f"{path.name} can be read up to roll {len(columns.step)} ({error.remedy})"]
+    except (OSError, UnicodeError, OverflowError, csv.Error) as error:
+        omissions = [f"{path.name} can be read up to roll {len(columns.step)} ({error})"]
+    if not columns.step and not omissions:
+        omissions = [f"{path.name} holds no rolls"]
+    return columns.rolls(), omissions
+
+
+def read_metrics(path: Path) -> tuple[dict[str, Series], list[str]]:
+    """Read the ``metrics.csv`` of Lightning's ``CSVLogger``.
+
+    Args:
+        path: The file; it may be missing, empty or cut short.
+
+    Returns:
+        Each metric's points by its column's name, and what was left out.
+    """
+    points: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    omissions, unread = _cut_short(path), 0
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(line for line in file if line.endswith("\n"))
+            header = next(rows, [])
+            for row in rows:
+                unread += _add_row(points, dict(zip(header, row, strict=False)))
+    except FileNotFoundError:
+        return {}, [f"{path.name} is missing"]
+    except (OSError, UnicodeError, csv.Error) as error:
+        omissions = [f"{path.name} cannot be read to its end ({error})"]
+    if unread:
+        omissions.append(f"{path.name} has {counted(unread, 'cell')} that cannot be read")
+    if not points and not omissions:
+        omissions = [f"{path.name} holds no metrics"]
+    return {name: _series(pairs) for name, pairs in points.items()}, omissions
+
+
+def _add_row(points: dict[str, list[tuple[int, float]]], row: dict[str, str]) -> int:
+    """Add the row's metrics; returns how many cells could not be read."""
+    cells = {name: text for name, text in row.items() if text and name not in ("epoch", "step")}
+    try:
+        step = int(np.int64(int(float(row.get("step", "")))))
+    except (ValueError, OverflowError):
+        return len(cells)
+    unread = 0
+    for name, text in cells.items():
+        try:
+            points[name].append((step, float(text)))
+        except ValueError:
+            unread += 1
+    return unread
+
+
+def _series(pairs: list[tuple[int, float]]) -> Series:
+    # A resumed run may log a step again; sorting is stable, so the later value stays the later.
+    pairs.sort(key=lambda pair: pair[0])
+    step, value = zip(*pairs, strict=True)
+    return Series(np.array(step, dtype=np.int64), np.array(value, dtype=np.float64))
+
+
+def _cut_short(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, 2) == 0:
+                return [f"{path.name} is empty"]
+            file.seek(-1, 2)
+            whole = file.read(1) == b"\n"
+    except OSError:
+        return []  # whoever reads the file next says so
+    return [] if whole else [f"{path.name} is cut short; its last line is left out"]

@@ -1,0 +1,156 @@
+"""The report of one run: a single page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from lightning_dice import __version__
+from lightning_dice.analysis import facts, plots
+from lightning_dice.analysis.messages import (
+    accuracy_message,
+    loss_message,
+    outcomes_message,
+    scales_message,
+)
+from lightning_dice.analysis.run import Run
+from lightning_dice.analysis.style import draw
+from lightning_dice.analysis.words import paragraph
+from lightning_dice.rules import SettingError
+
+REPORT = "report.html"
+
+
+class Plot(NamedTuple):
+    """One plot of the report.
+
+    Attributes:
+        name: The file's name without its suffix.
+        heading: Of its section.
+        figure: Draws it.
+        message: What it says, for its title and for who cannot see it.
+        reading: How to read it.
+    """
+
+    name: str
+    heading: str
+    figure: Callable[[Run], Figure]
+    message: Callable[[Run], str]
+    reading: str
+
+
+PLOTS = (
+    Plot(
+        "loss",
+        "What was learnt",
+        plots.loss,
+        loss_message,
+        "Above, the loss; below, on the same axis of steps, what the dice said: a mark for each "
+        "roll, or the share of each outcome where marks would run together.",
+    ),
+    Plot("accuracy", "How often it was right", plots.accuracy, accuracy_message, ""),
+    Plot(
+        "outcomes",
+        "What was rolled",
+        plots.outcomes,
+        outcomes_message,
+        "Bars are what was rolled, diamonds what the odds expect. Each range holds its count in "
+        "95 % of runs, so now and then a bar ends outside one by luck alone.",
+    ),
+    Plot(
+        "scales",
+        "How much of each update was applied",
+        plots.scales,
+        scales_message,
+        "Each mark is a roll. The line is the mean of all rolls so far, a discard counting as 0; "
+        "it settles on the expected scale as the rolls add up.",
+    ),
+)
+"""The report's plots in order; the accuracy is left out where none was logged."""
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write ``report.html`` and its plots into a run's folder.
+
+    Args:
+        folder: The run's folder; what it lacks is named in the report.
+
+    Returns:
+        The page. It holds its plots; ``plots/*.png`` are for use elsewhere.
+
+    Raises:
+        SettingError: If the folder is not a run's or cannot be written to.
+    """
+    folder = Path(folder)
+    run = Run.load(folder)
+    images = {plot.name: draw(partial(plot.figure, run)) for plot in plots_of(run)}
+    page = render(run, images)
+    try:
+        (folder / "plots").mkdir(exist_ok=True)
+        for name, image in images.items():
+            _replace(folder / "plots" / f"{name}.png", image)
+        # Last, so that a page never stands beside plots that are older than itself.
+        _replace(folder / REPORT, page.encode())
+    except OSError as error:
+        raise SettingError(
+            "folder", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
+        ) from error
+    return folder / REPORT
+
+
+def plots_of(run: Run) -> list[Plot]:
+    """The plots that this run has something for."""
+    accuracy = {"train_accuracy", "val_accuracy"} & set(run.metrics)
+    return [plot for plot in PLOTS if plot.name != "accuracy" or accuracy]
+
+
+def render(run: Run, images: dict[str, bytes]) -> str:
+    """The page as text.
+
+    Args:
+        run: What it is about.
+        images: The PNG of each plot, by its name.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files(__package__).joinpath(f"{REPORT}.j2").read_text(encoding="utf-8")
+    shown = [(plot, plot.message(run), _data_uri(images[plot.name])) for plot in plots_of(run)]
+    return environment.from_string(source).render(
+        run=run,
+        title=facts.title(run),
+        subtitle=facts.subtitle(run),
+        headlines=facts.headlines(run),
+        paragraph=paragraph(run),
+        error=str(run.summary.get("error") or ""),
+        plots=shown,
+        odds=facts.odds_rows(run),
+        scales=facts.scale_rows(run),
+        settings=facts.settings(run),
+        metrics=facts.other_metrics(run),
+        versions=facts.versions(run),
+        version=__version__,
+    )
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write in one piece: whoever reads meanwhile sees the old file or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

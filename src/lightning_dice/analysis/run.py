@@ -1,0 +1,249 @@
+"""One run's folder, read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from lightning_dice.analysis.readers import OUTCOMES, Rolls, Series, read_metrics, read_roll_table
+from lightning_dice.rules import Outcome, SettingError
+
+FORMAT = 1
+"""The format of ``summary.json`` that is understood here."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The exact odds of a run, as its summary has them: floats.
+
+    Attributes:
+        probability: The chance of each outcome.
+        mean: E[s], a discard counting as 0.
+        mean_square: E[s^2].
+        efficiency: E[s]^2 / E[s^2].
+        discard: The chance of a discard.
+        inverse: The chance of a scale below 0.
+        forward: The chance of a scale above 0.
+    """
+
+    probability: Mapping[Outcome, float]
+    mean: float
+    mean_square: float
+    efficiency: float
+    discard: float
+    inverse: float
+    forward: float
+
+    @classmethod
+    def read(cls, odds: Mapping[str, Any]) -> Expected | None:
+        """The ``odds`` of a summary; ``None`` where a number is missing or cannot be one.
+
+        Example:
+            >>> Expected.read({"mean": 0.3}) is None
+            True
+        """
+        names = ("mean", "mean_square", "efficiency", "discard", "inverse", "forward")
+        numbers = {name: number(odds.get(name)) for name in names}
+        chances = {o: number(section(odds, "probability").get(o.value)) for o in OUTCOMES}
+        given = [*numbers.values(), *chances.values()]
+        if any(value is None or not math.isfinite(value) for value in given):
+            return None
+        if any(not 0 <= (chance or 0) <= 1 for chance in chances.values()):
+            return None
+        return cls(
+            probability={outcome: chance or 0.0 for outcome, chance in chances.items()},
+            **{name: value or 0.0 for name, value in numbers.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one run left behind.
+
+    Attributes:
+        name: The folder's name.
+        summary: ``summary.json``; empty where there is none.
+        rolls: ``rolls.csv``; empty where there is none.
+        metrics: ``metrics.csv``, a series a column.
+        config: The text of ``config.yaml``; ``None`` where there is none.
+        omissions: What was missing or could not be read, a sentence each.
+    """
+
+    name: str
+    summary: Mapping[str, Any]
+    rolls: Rolls
+    metrics: Mapping[str, Series]
+    config: str | None
+    omissions: tuple[str, ...]
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Run:
+        """Read ``folder``.
+
+        A ``rolls.csv`` alone is enough (it is all that the callback leaves in somebody else's
+        training), and so is a ``summary.json``.
+
+        Raises:
+            SettingError: If there is no such folder, or it holds neither.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise SettingError("run", str(folder), "there is no such folder")
+        summary, no_summary = _read_summary(folder)
+        if not summary and not (folder / "rolls.csv").is_file():
+            raise SettingError(
+                "run",
+                str(folder),
+                f"this is not a run's folder: {'; '.join(no_summary)}; rolls.csv is missing",
+            )
+        rolls, no_rolls = read_roll_table(folder / "rolls.csv")
+        metrics, no_metrics = read_metrics(folder / "metrics.csv")
+        config, no_config = _read_config(folder / "config.yaml")
+        gaps = _gaps(summary, rolls) if summary else []
+        return cls(
+            name=folder.resolve().name,
+            summary=summary,
+            rolls=rolls,
+            metrics=metrics,
+            config=config,
+            omissions=(*no_summary, *no_rolls, *gaps, *no_metrics, *no_config),
+        )
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """A mapping of the summary such as ``task`` or ``dice``; empty where there is none."""
+        return section(self.summary, name)
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``running``, ``failed``, ``interrupted`` or ``unknown``."""
+        return str(self.summary.get("status") or "unknown")
+
+    @property
+    def steps(self) -> int | None:
+        """How many optimizer steps the summary counts."""
+        steps = number(self.summary.get("steps"))
+        return None if steps is None or not math.isfinite(steps) else int(steps)
+
+    @property
+    def expected(self) -> Expected | None:
+        """The odds, where the summary has them."""
+        return Expected.read(self.part("odds"))
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """Rolls by outcome: of ``rolls.csv``, or of the summary where that file has none."""
+        if len(self.rolls):
+            return self.rolls.counts()
+        given = section(self.part("rolls"), "outcomes")
+        return {outcome: _whole(given.get(outcome.value)) for outcome in OUTCOMES}
+
+    @property
+    def count(self) -> int:
+        """How many rolls ``counts`` has."""
+        return sum(self.counts.values())
+
+    @property
+    def mean_scale(self) -> float | None:
+        """The mean scale of the rolls in ``counts``."""
+        if len(self.rolls):
+            return self.rolls.mean_scale
+        return finite(self.part("rolls").get("mean_scale")) if self.count else None
+
+    @property
+    def luck(self) -> float | None:
+        """The p-value of the outcome counts, if it belongs to the rolls in ``counts``."""
+        luck = finite(self.part("rolls").get("luck"))
+        same = _whole(self.part("rolls").get("count")) == self.count
+        return luck if same and luck is not None and 0 <= luck <= 1 else None
+
+    @property
+    def metric(self) -> str:
+        """The metric that the task is judged by."""
+        return str(self.part("task").get("metric") or "val_loss")
+
+    def final(self, metric: str) -> float | None:
+        """The metric at the end: of the summary, or else the last one logged; it may be NaN."""
+        value = number(self.part("metrics").get(metric))
+        return value if value is not None else self.last_logged(metric)
+
+    def last_logged(self, metric: str) -> float | None:
+        """The metric's last point in ``metrics.csv``."""
+        series = self.metrics.get(metric)
+        return None if series is None else float(series.value[-1])
+
+    @property
+    def baseline(self) -> tuple[str, float] | None:
+        """Name and value of what the task's metric is held against."""
+        value = finite(self.part("baseline").get("value"))
+        return None if value is None else (str(self.part("baseline").get("name")), value)
+
+
+def number(value: object) -> float | None:
+    """The value as a float if it is a number, NaN included; ``None`` otherwise.
+
+    Example:
+        >>> number(3), number("3"), number(True)
+        (3.0, None, None)
+    """
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+
+
+def finite(value: object) -> float | None:
+    """The value as a float if it is a finite number; ``None`` otherwise."""
+    given = number(value)
+    return given if given is not None and math.isfinite(given) else None
+
+
+def section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The mapping under ``name``; an empty one where there is something else or nothing."""
+    value = mapping.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _whole(value: object) -> int:
+    return int(max(finite(value) or 0, 0))
+
+
+def _read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, [f"{path.name} is missing"]
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, [f"{path.name} cannot be read ({error})"]
+    if not isinstance(summary, dict) or not summary:
+        return {}, [f"{path.name} holds no summary"]
+    if summary.get("format", FORMAT) != FORMAT:
+        raise SettingError(
+            "run",
+            str(folder),
+            f"{path.name} has format {summary['format']!r}, and this version of lightning-dice "
+            f"reads format {FORMAT}",
+        )
+    return summary, []
+
+
+def _read_config(path: Path) -> tuple[str | None, list[str]]:
+    try:
+        return path.read_text(encoding="utf-8"), []
+    except FileNotFoundError:
+        return None, [f"{path.name} is missing"]
+    except (OSError, UnicodeError) as error:
+        return None, [f"{path.name} cannot be read ({error})"]
+
+
+def _gaps(summary: Mapping[str, Any], rolls: Rolls) -> list[str]:
+    gaps = []
+    if Expected.read(section(summary, "odds")) is None:
+        gaps.append("summary.json has no odds")
+    counted = _whole(section(summary, "rolls").get("count"))
+    # A running training writes both files now and then, never at the same moment.
+    if len(rolls) and len(rolls) != counted and summary.get("status") != "running":
+        gaps.append(f"rolls.csv holds {len(rolls)} rolls and summary.json counts {counted}")
+    return gaps

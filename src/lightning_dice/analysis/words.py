@@ -1,0 +1,241 @@
+"""What the dice did in a run, in plain words that are strictly true to its numbers."""
+
+from __future__ import annotations
+
+import math
+
+from lightning_dice.analysis.phrases import (
+    NBSP,
+    counted,
+    figures,
+    listed,
+    percent,
+    plural,
+    whole,
+)
+from lightning_dice.analysis.run import Run, finite
+
+UNUSUAL = 0.05
+"""A p-value from which luck is called ordinary."""
+HOPELESS = 0.02
+"""An efficiency under which training is not expected to learn much."""
+
+_KINDS = {
+    "discard": "discarded",
+    "inverse": "turned backwards",
+    "zero": "multiplied by zero",
+    "partial": "applied in part",
+    "unchanged": "applied in full",
+    "amplified": "made larger",
+}
+_ADAPTIVE = ("ada", "rms", "lion", "muon")
+
+
+def paragraph(run: Run) -> str:
+    """One paragraph on the whole run.
+
+    Every sentence stands on numbers that the run has; what it lacks is left out here and is among
+    ``run.omissions``.
+    """
+    sentences = (ending(run), rolling(run), fates(run), scale(run), luck(run), signal(run))
+    return " ".join(filter(None, (*sentences, caution(run), result(run))))
+
+
+def ending(run: Run) -> str:
+    """How the run ended, if it did not simply finish."""
+    steps = "" if run.steps is None else f" after {counted(run.steps, 'step')}"
+    if run.status == "failed":
+        reason = last_line(str(run.summary.get("error") or ""))
+        return f"The run failed{steps}{f' ({reason})' if reason else ''}."
+    if run.status == "interrupted":
+        return f"The run was interrupted{steps}."
+    if run.status == "running":
+        return f"The run had not ended when this was written{steps.replace('after', 'at')}."
+    return ""
+
+
+def rolling(run: Run) -> str:
+    """How often the die was rolled, and for what."""
+    if not run.count:
+        return "No rolls are on record, so there is nothing to say about the dice."
+    dice = run.part("dice")
+    die = f"A {dice['die']}" if "die" in dice else "The die"
+    against = f" against a threshold of {dice['threshold']}" if "threshold" in dice else ""
+    whose = f", one roll for {_rolled_for(run)}" if _noun(run) else ""
+    return f"{die} was rolled {_times(run.count)}{against}{whose}."
+
+
+def fates(run: Run) -> str:
+    """How many rolls discarded, turned backwards or applied what they were rolled for."""
+    if not run.count:
+        return ""
+    if not len(run.rolls):
+        given = {o.replace("_", " "): n for o, n in run.counts.items() if n}
+        told = [f"{counted(n, o)} ({percent(n / run.count)})" for o, n in given.items()]
+        return f"The outcomes were {listed(told)}."
+    kinds, noun = run.rolls.kinds(), _scaled(run)
+    if not noun:
+        told = [f"{whole(n)} {kind} ({percent(n / run.count)})" for kind, n in kinds.items() if n]
+        return f"Their scales: {listed(told)}."
+    if kinds["discard"] == run.count:
+        every = f"Every {noun}" if run.count > 1 else f"The one {noun}"
+        return f"{every} was discarded: the dice let nothing through."
+    told = []
+    for kind, n in kinds.items():
+        if n and not told:
+            were = "was" if n == 1 else "were"
+            told.append(f"{counted(n, noun)} ({percent(n / run.count)}) {were} {_KINDS[kind]}")
+        elif n:
+            told.append(f"{whole(n)} ({percent(n / run.count)}) {_KINDS[kind]}")
+    return f"{listed(told)}."
+
+
+def scale(run: Run) -> str:
+    """The mean scale beside the one that the odds expect."""
+    if run.mean_scale is None:
+        return ""
+    mean = f"The mean scale was {figures(run.mean_scale)}"
+    if run.expected is None:
+        return f"{mean}."
+    return f"{mean}, where the odds expect {figures(run.expected.mean)}."
+
+
+def luck(run: Run) -> str:
+    """Whether the outcome counts are ordinary; a p-value and no more than it says."""
+    p = run.luck
+    if p is None or not run.count:
+        return ""
+    fair = f"fair dice stray at least this far from the odds in {_share_of_runs(p)}"
+    if p >= UNUSUAL:
+        return f"The luck was ordinary: {fair}."
+    if p >= UNUSUAL / 50:
+        return f"The luck was unusual: {fair}, which chance alone does bring about now and then."
+    return (
+        f"The luck was very unusual: {fair}, so it is worth checking that the rolls were made "
+        "with the settings below."
+    )
+
+
+def signal(run: Run) -> str:
+    """What the efficiency of the odds means."""
+    odds = run.expected
+    if odds is None:
+        return ""
+    nouns = plural(_noun(run) or "update")
+    if odds.mean_square == 0:
+        return "The odds leave no signal: no roll lets anything through."
+    if odds.mean == 0:
+        return "The odds leave no signal: forwards and backwards cancel."
+    if odds.mean < 0:
+        return "The odds push against training: on average they go backwards."
+    if odds.efficiency >= 1:
+        return f"Odds with an efficiency of 1 leave the signal of the {nouns} whole."
+    kept = (
+        f"keeping {figures(100 * odds.efficiency, 2)}{NBSP}% of the {nouns} and discarding the rest"
+    )
+    text = f"The odds leave about as much signal as {kept}"
+    return (
+        f"{text}, and with so little of it training rarely learns."
+        if (odds.efficiency < HOPELESS)
+        else f"{text}."
+    )
+
+
+def caution(run: Run) -> str:
+    """That an adaptive optimizer undoes a part of what happens to gradients."""
+    optimizer = str(run.part("task").get("optimizer") or "")
+    adaptive = any(word in optimizer.lower() for word in _ADAPTIVE)
+    if run.part("dice").get("target") != "gradient" or not adaptive or not run.count:
+        return ""
+    return (
+        f"These scales are of gradients, which {optimizer} rescales by their own size: the weights "
+        "moved by other factors."
+    )
+
+
+def result(run: Run) -> str:
+    """What the task's metric came to, and how that stands against the baseline."""
+    value = run.final(run.metric)
+    if value is None:
+        return f"There is no {run.metric} to report."
+    if math.isnan(value):
+        return f"{run.metric} ended as NaN: training diverged."
+    ended = "came to" if run.status == "finished" else "stood last at"
+    came = f"{run.metric} {ended} {shown(run, run.metric, value)}"
+    standing = against_baseline(run)
+    if not standing:
+        return f"{came}."
+    better = "higher" if run.part("task").get("mode") == "max" else "lower"
+    return f"{came}, {standing} ({better} is better)."
+
+
+def beats_baseline(run: Run) -> bool | None:
+    """Whether the final metric is better than the baseline; ``None`` if level or not known."""
+    value = finite(run.final(run.metric))
+    if value is None or run.baseline is None or value == run.baseline[1]:
+        return None
+    return (value > run.baseline[1]) == (run.part("task").get("mode") == "max")
+
+
+def against_baseline(run: Run) -> str:
+    """Where the final metric lies beside the baseline; empty where one of them is missing."""
+    value = finite(run.final(run.metric))
+    if value is None or run.baseline is None:
+        return ""
+    name, base = run.baseline
+    if value == base:
+        return f"level with the {name} baseline"
+    side, gap = ("below" if value < base else "above"), abs(value - base)
+    share = _is_share(run.metric, value) and _is_share(run.metric, base)
+    far = f"{figures(100 * gap, 2)} percentage points" if share else figures(gap, 2)
+    of = percent(base) if share else figures(base)
+    return f"{far} {side} the {name} baseline of {of}"
+
+
+def shown(run: Run, metric: str, value: float) -> str:
+    """A metric's value with its unit: an accuracy is a percentage, the task's metric has a unit."""
+    if _is_share(metric, value):
+        return percent(value)
+    unit = str(run.part("task").get("unit") or "") if metric == run.metric else ""
+    return f"{figures(value)} {unit}".strip()
+
+
+def last_line(text: str) -> str:
+    """The last line with something on it: of a traceback, the error itself."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _noun(run: Run) -> str:
+    """What one roll decides about; empty where a run without settings does not say."""
+    nouns = {"per_mini_batch": "mini-batch", "per_accumulation_step": "update"}
+    return nouns.get(str(run.part("dice").get("granularity")), "")
+
+
+def _scaled(run: Run) -> str:
+    """What the scale multiplies: of an update, it may be the gradient that leads to it."""
+    gradient = run.part("dice").get("target") == "gradient"
+    return "gradient" if gradient and _noun(run) == "update" else _noun(run)
+
+
+def _rolled_for(run: Run) -> str:
+    at = f" at each {_noun(run)}"
+    whose = {"param_group": f"each parameter group{at}", "tensor": f"each tensor{at}"}
+    scope = str(run.part("dice").get("scope"))
+    one = "the gradient of each update" if _scaled(run) == "gradient" else f"each {_noun(run)}"
+    return whose.get(scope, one)
+
+
+def _share_of_runs(p: float) -> str:
+    if p == 1:
+        return "every such run"
+    if p < 0.001 or p > 0.99:
+        return f"{'under 0.1' if p < 0.5 else 'over 99'}{NBSP}% of such runs"
+    return f"{figures(100 * p, 2)}{NBSP}% of such runs"
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{whole(n)} times"
+
+
+def _is_share(metric: str, value: float) -> bool:
+    return metric.endswith("accuracy") and 0 <= value <= 1

@@ -1,0 +1,1 @@
+"""The Hydra application ``lightning-dice-train``."""

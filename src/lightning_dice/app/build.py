@@ -1,0 +1,138 @@
+"""From a configuration to objects; whatever cannot be built is one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_dice.app.data.base import TaskData
+from lightning_dice.app.metrics_file import metrics_file
+from lightning_dice.app.models.base import TaskModel
+from lightning_dice.app.progress import DiceProgressBar
+from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.rules import SavingThrow, SettingError
+
+CHECKPOINTS = "checkpoints"
+
+
+def build_saving_throw(config: DictConfig) -> SavingThrowCallback:
+    """The callback that ``saving_throw`` and ``dice`` describe."""
+    throw = SavingThrow(**_plain(config.saving_throw))
+    return SavingThrowCallback(throw, **_plain(config.dice))
+
+
+def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
+    """The model and the data it is trained on.
+
+    Raises:
+        SettingError: If either, or the optimizer, has a setting that it cannot use, or if the model
+            takes another kind of data.
+    """
+    _check_match(get_class(config.model._target_), get_class(config.data._target_))
+    with _refused("data", config.data):
+        data: TaskData = instantiate(config.data)
+    with _refused("optimizer", config.optimizer):
+        given = {key: value for key, value in config.optimizer.items() if value is not None}
+        optimizer = instantiate(given, _partial_=True, _convert_="all")
+        optimizer([{"params": [torch.nn.Parameter(torch.zeros(1))]}])  # refuses a bad value now
+    with _refused("model", config.model):
+        model: TaskModel = instantiate(config.model, optimizer=optimizer)
+    return model, data
+
+
+def _check_match(model: type[TaskModel], data: type[TaskData]) -> None:
+    if model.kind != data.kind:
+        raise SettingError(
+            "model",
+            model.__name__,
+            f"takes {model.kind}, and data={data.__name__} gives {data.kind}; "
+            "choose model=gpt with data=python_docs, or model=cnn with data=digits",
+        )
+
+
+def build_trainer(
+    config: DictConfig,
+    folder: Path,
+    model: TaskModel,
+    dice: SavingThrowCallback,
+    next_step: int,
+) -> Trainer:
+    """A Trainer that keeps everything it writes in ``folder``.
+
+    Args:
+        config: The whole configuration.
+        folder: The output folder.
+        model: Says which metric the best checkpoint is chosen by.
+        dice: The saving throw.
+        next_step: The step that training goes on with; 0 for a new run.
+    """
+    metric = model.metric
+    checkpoint = ModelCheckpoint(
+        dirpath=folder / CHECKPOINTS,
+        filename="best",
+        monitor=metric.name,
+        mode=metric.mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [dice, DiceProgressBar(), checkpoint]
+    loggers = [metrics_file(folder, next_step), *_build_loggers(config.logger, folder)]
+    given = {key: value for key, value in _plain(config.trainer).items() if value is not None}
+    given["check_val_every_n_epoch"] = config.trainer.check_val_every_n_epoch  # None is a choice
+    try:
+        return Trainer(
+            **given,
+            callbacks=callbacks,
+            logger=loggers,
+            default_root_dir=folder,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        choice = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)
+        raise SettingError("trainer", choice, " ".join(str(error).split())) from error
+
+
+def _build_loggers(config: Mapping[str, DictConfig] | None, folder: Path) -> list[Logger]:
+    loggers = []
+    for name, node in (config or {}).items():
+        try:
+            with _refused("logger", node):
+                loggers.append(instantiate(node, save_dir=str(folder)))
+        except SettingError as error:
+            if isinstance(error.__cause__, ModuleNotFoundError):
+                remedy = f"its package is missing; pip install 'lightning-dice[{name}]'"
+                raise SettingError("logger", name, remedy) from error
+            raise
+    return loggers
+
+
+@contextmanager
+def _refused(setting: str, node: Any) -> Iterator[None]:
+    """Turn whatever a constructor raises into an error that names the setting."""
+    try:
+        yield
+    except SettingError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, SettingError):
+            raise cause from error
+        value = {key: item for key, item in _plain(node).items() if item is not None}
+        raise SettingError(setting, value, " ".join(str(cause or error).split())) from cause
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,66 @@
+"""A small convolutional network for small images."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torchmetrics.functional import accuracy
+from typing_extensions import override
+
+from lightning_dice.app.models.base import Metric, OptimizerFactory, TaskModel
+from lightning_dice.rules import SettingError
+
+CLASSES = 10
+
+
+class ImageClassifier(TaskModel):
+    """Trains two convolutions and a linear layer on images of shape ``(1, 8, 8)``.
+
+    Args:
+        channels: Output channels of the first convolution; the second has twice as many.
+        dropout: Share of activations dropped before the linear layer, 0 to below 1.
+        warmup: Share of all steps over which the learning rate rises.
+        optimizer: Makes the optimizer from parameter groups.
+    """
+
+    kind: ClassVar[str] = "images"
+    metric: ClassVar[Metric] = Metric("val_accuracy", "share right", "max")
+
+    def __init__(
+        self, channels: int, dropout: float, warmup: float, optimizer: OptimizerFactory
+    ) -> None:
+        if channels < 1:
+            raise SettingError("model.channels", channels, "expected 1 or more")
+        if not 0 <= dropout < 1:
+            raise SettingError("model.dropout", dropout, "expected a share from 0 to below 1")
+        network = nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, 2 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * channels * 4, CLASSES),
+        )
+        super().__init__(network, optimizer, warmup)
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(self.network(images), labels)
+        self.log("train_loss", loss)
+        return loss
+
+    @override
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = self.network(images)
+        values = {
+            "val_loss": F.cross_entropy(logits, labels),
+            "val_accuracy": accuracy(logits, labels, task="multiclass", num_classes=CLASSES),
+        }
+        self.log_dict(values, batch_size=len(labels), sync_dist=True)

@@ -1,0 +1,152 @@
+"""What a person sees while training runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from typing_extensions import override
+
+from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.rules import Outcome, Roll
+
+COLOURS = {
+    Outcome.CRITICAL_FAILURE: "bold red",
+    Outcome.FAILURE: "yellow",
+    Outcome.SUCCESS: "cyan",
+    Outcome.CRITICAL_SUCCESS: "bold green",
+}
+PER_SECOND = 4
+
+
+class DiceProgressBar(ProgressBar):
+    """One bar for the whole training, and under it the last roll and running tallies.
+
+    The picture is drawn by the clock, not by the step, so that it costs the training nothing. In a
+    log file, where nothing can be redrawn, each validation leaves one plain line instead.
+
+    Args:
+        console: Where to draw; by default standard output, or the notebook.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[SavingThrowCallback(), DiceProgressBar()], logger=False,
+        ...                   accelerator="cpu", enable_checkpointing=False)
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__()
+        self._console = console or Console()
+        self._enabled = True
+        self._live: Live | None = None
+        self._shown: dict[str, float] = {}
+
+    @override
+    def disable(self) -> None:
+        self._enabled = False
+
+    @override
+    def enable(self) -> None:
+        self._enabled = True
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._bar.add_task("training", total=_steps(trainer))
+        if self._enabled and (self._console.is_terminal or self._console.is_jupyter):
+            self._live = Live(
+                console=self._console,
+                refresh_per_second=PER_SECOND,
+                get_renderable=lambda: self._picture(trainer),
+            )
+            self._live.start()
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        # Metrics are read here, never in the drawing thread, which must not wait for a device.
+        if trainer._logger_connector.should_update_logs:
+            self._read_metrics(trainer)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._read_metrics(trainer)
+        if self._enabled and self._live is None and trainer.state.fn == "fit":
+            done, total = trainer.global_step, _steps(trainer)
+            line = Text(f"step {done}/{total or '?'}  ").append_text(self._words(trainer))
+            self._console.print(line, soft_wrap=True)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._stop()
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _read_metrics(self, trainer: Trainer) -> None:
+        metrics = trainer.callback_metrics
+        self._shown = {k: float(v) for k, v in metrics.items() if not k.startswith("dice")}
+
+    def _picture(self, trainer: Trainer) -> RenderableType:
+        self._bar.update(self._task, completed=trainer.global_step)
+        return Group(self._bar, self._words(trainer))
+
+    def _words(self, trainer: Trainer) -> Text:
+        text = Text("  ".join(f"{name} {value:.3f}" for name, value in self._shown.items()))
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if isinstance(callback, SavingThrowCallback):
+                text.append("  " if text else "").append_text(_dice(callback))
+        return text
+
+
+def _dice(callback: SavingThrowCallback) -> Text:
+    roll, tally = callback.last_roll, callback.rolls.tally
+    if roll is None or tally.mean_scale is None:
+        return Text("no roll yet")
+    text = Text.assemble((describe(roll), COLOURS[roll.outcome]), "  ")
+    for outcome, count in tally.counts.items():
+        text.append(f"{str(outcome).replace('_', ' ')} {count}  ", COLOURS[outcome])
+    return text.append(f"mean scale {tally.mean_scale:.3f}")
+
+
+def describe(roll: Roll) -> str:
+    """A roll in a few words.
+
+    Example:
+        >>> describe(Roll(17, 19, Outcome.SUCCESS, 0.95))
+        'rolled 17 (19): success, scale 0.95'
+        >>> describe(Roll(1, 1, Outcome.CRITICAL_FAILURE, None))
+        'rolled 1: critical failure, discard'
+    """
+    total = "" if roll.total == roll.natural else f" ({roll.total})"
+    effect = "discard" if roll.scale is None else f"scale {roll.scale:.3g}"
+    return f"rolled {roll.natural}{total}: {str(roll.outcome).replace('_', ' ')}, {effect}"
+
+
+def _steps(trainer: Trainer) -> int | None:
+    """Optimizer steps in all, where that is known."""
+    total = trainer.estimated_stepping_batches
+    return None if total == float("inf") else int(total)

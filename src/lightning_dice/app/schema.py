@@ -1,0 +1,156 @@
+"""The types that a configuration must have; its values are in ``conf/``.
+
+Fields without a value here are set by the YAML file that names the schema. ``None`` stands for the
+library's own default and is not passed on, so that no default is written twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+import lightning_dice
+from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.rules import SavingThrow
+
+
+def config_folder() -> Path:
+    """Where the YAML files are: inside an installed package, or at the top of a checkout."""
+    package = Path(lightning_dice.__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def _default(function: Callable[..., Any], parameter: str) -> Any:
+    return inspect.signature(function).parameters[parameter].default
+
+
+@dataclass
+class SavingThrowConfig:
+    die: str = MISSING
+    threshold: int = MISSING
+    scaling: Any = MISSING  # a name, or one factor per face
+    normalize: str = _default(SavingThrow, "normalize")
+
+
+@dataclass
+class DiceConfig:
+    granularity: str = MISSING
+    target: str = _default(SavingThrowCallback, "target")
+    scope: str = _default(SavingThrowCallback, "scope")
+    seed: int | None = MISSING
+
+
+@dataclass
+class GPTConfig:
+    _target_: str = MISSING
+    context: int = MISSING
+    layers: int = MISSING
+    heads: int = MISSING
+    width: int = MISSING
+    dropout: float = MISSING
+    warmup: float = MISSING
+
+
+@dataclass
+class CNNConfig:
+    _target_: str = MISSING
+    channels: int = MISSING
+    dropout: float = MISSING
+    warmup: float = MISSING
+
+
+@dataclass
+class PythonDocsConfig:
+    _target_: str = MISSING
+    context: int = MISSING
+    batch_size: int = MISSING
+    val_fraction: float = MISSING
+
+
+@dataclass
+class DigitsConfig:
+    _target_: str = MISSING
+    batch_size: int = MISSING
+    val_fraction: float = MISSING
+
+
+@dataclass
+class AdamWConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    betas: list[float] = MISSING
+    weight_decay: float = MISSING
+    eps: float | None = None
+    amsgrad: bool | None = None
+    foreach: bool | None = None
+    fused: bool | None = None
+
+
+@dataclass
+class SGDConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    dampening: float | None = None
+    nesterov: bool | None = None
+    foreach: bool | None = None
+    fused: bool | None = None
+
+
+@dataclass
+class TrainerConfig:
+    accelerator: str | None = None
+    devices: Any = None  # a number, a list or a string
+    strategy: str | None = None
+    num_nodes: int | None = None
+    precision: Any = None  # 32, "bf16-mixed", ...
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    max_time: str | None = None
+    accumulate_grad_batches: int | None = None
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    val_check_interval: Any = None  # batches, or a fraction of an epoch
+    check_val_every_n_epoch: int | None = None
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    overfit_batches: Any = None
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    deterministic: bool | None = None
+    benchmark: bool | None = None
+    detect_anomaly: bool | None = None
+
+
+@dataclass
+class TrainConfig:
+    saving_throw: SavingThrowConfig = field(default_factory=SavingThrowConfig)
+    dice: DiceConfig = field(default_factory=DiceConfig)
+    model: Any = MISSING
+    data: Any = MISSING
+    optimizer: Any = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: Any = None
+    seed: int = MISSING
+    ckpt_path: str | None = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under ``schema/``."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=TrainConfig)
+    store.store(group="schema", name="trainer", node=TrainerConfig)
+    store.store(group="schema/model", name="gpt", node=GPTConfig)
+    store.store(group="schema/model", name="cnn", node=CNNConfig)
+    store.store(group="schema/data", name="python_docs", node=PythonDocsConfig)
+    store.store(group="schema/data", name="digits", node=DigitsConfig)
+    store.store(group="schema/optimizer", name="adamw", node=AdamWConfig)
+    store.store(group="schema/optimizer", name="sgd", node=SGDConfig)

@@ -1,0 +1,75 @@
+"""``summary.json``: what a run was, and what it came to."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.metrics.functional import OUTCOMES, luck
+from lightning_dice.rules import Odds
+
+NAME = "summary.json"
+FORMAT = 1
+PACKAGES = ("lightning-dice", "torch", "lightning", "torchmetrics", "hydra-core", "numpy")
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json`` in one piece: a reader sees the old one or the new one.
+
+    Numbers that JSON has no word for (NaN, infinity) become ``null``.
+    """
+    draft = folder / f"{NAME}.part"
+    text = json.dumps(_finite(summary), indent=2, allow_nan=False)
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(folder / NAME)
+
+
+def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:
+    """Settings, odds and rolls of a callback, as plain values."""
+    odds, tally = callback.throw.odds(), callback.rolls.tally
+    counts = torch.tensor([tally.counts[outcome] for outcome in OUTCOMES])
+    return {
+        "dice": callback.settings,
+        "odds": describe_odds(odds),
+        "rolls": {
+            "count": tally.rolls,
+            "outcomes": {str(outcome): n for outcome, n in tally.counts.items()},
+            "mean_scale": tally.mean_scale,
+            "luck": float(luck(counts, odds)),
+        },
+    }
+
+
+def describe_odds(odds: Odds) -> dict[str, Any]:
+    """The odds as floats."""
+    names = ("mean", "mean_square", "efficiency", "discard", "inverse", "forward")
+    return {
+        **{name: float(getattr(odds, name)) for name in names},
+        "probability": {str(outcome): float(p) for outcome, p in odds.probability.items()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the run ran on."""
+    return {
+        **{name.replace("-", "_"): version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

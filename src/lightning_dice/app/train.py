@@ -1,0 +1,142 @@
+"""One training run, from a configuration to a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_dice.analysis import write_report
+from lightning_dice.app.build import CHECKPOINTS, build_saving_throw, build_task, build_trainer
+from lightning_dice.app.data.base import Baseline
+from lightning_dice.app.models.base import Metric
+from lightning_dice.app.summary import FORMAT, NAME, describe_dice, versions, write_summary
+from lightning_dice.rules import SettingError
+
+Summary = dict[str, Any]
+
+
+def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summary:
+    """Train what ``config`` describes and leave its record in ``folder``.
+
+    The folder gets ``config.yaml``, ``rolls.csv``, ``metrics.csv``, ``summary.json``, checkpoints
+    and ``report.html``; ``summary.json`` says ``running`` until it says how the run ended.
+
+    Args:
+        config: A composed configuration, as ``conf/train.yaml`` has it.
+        folder: The output folder.
+        choices: Which option of each config group was chosen.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        SettingError: If a setting cannot be used, before anything is written.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    if not 0 <= config.seed < 2**32:  # what numpy takes; the dice's own seed may be larger
+        raise SettingError("seed", config.seed, "expected a whole number from 0 to 2^32 - 1")
+    checkpoint = _find_checkpoint(config.ckpt_path, folder)
+    dice = build_saving_throw(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    model, data = build_task(config)
+    baseline = data.baseline()
+    is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if is_writer:
+        _claim(folder, resumes=checkpoint is not None)
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    next_step = 0 if checkpoint is None else _step_of(checkpoint)
+    trainer = build_trainer(config, folder, model, dice, next_step)
+
+    def record(status: str, error: BaseException | None = None) -> Summary:
+        summary = {
+            "format": FORMAT,
+            "status": status,
+            "error": None if error is None else f"{type(error).__name__}: {error}",
+            "started": started.isoformat(timespec="seconds"),
+            "wall_time": round(time.perf_counter() - clock, 3),
+            "task": _describe_task(choices, model.metric),
+            "steps": trainer.global_step,
+            "seed": config.seed,
+            **describe_dice(dice),
+            "metrics": _metrics(trainer),
+            "baseline": _describe_baseline(baseline, model.metric),
+            "versions": versions(),
+        }
+        if is_writer:
+            write_summary(folder, summary)
+        return summary
+
+    record("running")
+    try:
+        trainer.fit(model, data, ckpt_path=checkpoint)
+        if trainer.world_size == 1:
+            trainer.validate(model, data, verbose=False)  # the last step may lie between two
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        record("interrupted" if stopped else "failed", error)
+        if is_writer:
+            with suppress(SettingError, OSError):  # the error at hand matters more
+                write_report(folder)
+        raise
+    summary = record("finished")
+    if is_writer:
+        write_report(folder)
+    return summary
+
+
+def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
+    if ckpt_path is None:
+        return None
+    path = folder / CHECKPOINTS / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+    if not path.is_file():
+        raise SettingError("ckpt_path", ckpt_path, f"there is no checkpoint at {path}")
+    return path
+
+
+def _step_of(checkpoint: Path) -> int:
+    try:
+        step = torch.load(checkpoint, map_location="meta", weights_only=True)["global_step"]
+    except Exception as error:
+        remedy = f"cannot be read as a checkpoint ({type(error).__name__})"
+        raise SettingError("ckpt_path", str(checkpoint), remedy) from error
+    return int(step)
+
+
+def _claim(folder: Path, resumes: bool) -> None:
+    """Refuse a folder that cannot be written, or that holds a run that would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError("hydra.run.dir", str(folder), f"cannot be made ({error})") from error
+    if not os.access(folder, os.W_OK):
+        raise SettingError("hydra.run.dir", str(folder), "cannot be written; choose another")
+    if (folder / NAME).exists() and not resumes:
+        raise SettingError(
+            "hydra.run.dir",
+            str(folder),
+            "holds a run already; go on with it by ckpt_path=last, or choose another folder",
+        )
+
+
+def _describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:
+    chosen = {group: choices[group] for group in ("data", "model", "optimizer")}
+    return {**chosen, "metric": metric.name, "unit": metric.unit, "mode": metric.mode}
+
+
+def _describe_baseline(baseline: Baseline, metric: Metric) -> dict[str, Any]:
+    return {**baseline._asdict(), "metric": metric.name}
+
+
+def _metrics(trainer: Trainer) -> dict[str, float]:
+    metrics = trainer.callback_metrics
+    return {name: float(value) for name, value in metrics.items() if not name.startswith("dice")}

@@ -1,0 +1,309 @@
+import math
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lightning_dice.analysis import Run, paragraph
+from lightning_dice.analysis.words import (
+    against_baseline,
+    beats_baseline,
+    ending,
+    fates,
+    luck,
+    result,
+    rolling,
+    scale,
+    shown,
+    signal,
+)
+from lightning_dice.rules import Outcome, SavingThrow
+
+
+def plain(text):
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
+
+
+def load(folder):
+    return Run.load(folder)
+
+
+def test_the_whole_paragraph_of_an_ordinary_run(make_run, rolled):
+    records = rolled(600)
+    scales = [r.scale for r in records]
+    back = sum(s is not None and s < 0 for s in scales)
+    part = sum(s is not None and 0 < s < 1 for s in scales)
+    full = scales.count(1.0)
+    lost = scales.count(None)
+    counts = [sum(r.outcome is o for r in records) for o in Outcome]
+    p = stats.chisquare(counts, [30, 240, 300, 30]).pvalue
+    assert plain(paragraph(load(make_run(records=records)))) == (
+        "A d20 was rolled 600 times against a threshold of 10, one roll for the gradient of each "
+        f"update. {lost} gradients ({lost / 6:.1f} %) were discarded, {back} ({back / 6:.1f} %) "
+        f"turned backwards, {part} ({part / 6:.1f} %) applied in part and {full} "
+        f"({full / 6:.1f} %) applied in full. The mean scale was "
+        f"{sum(s or 0 for s in scales) / 600:.3f}, where the odds expect 0.323. The luck was "
+        f"ordinary: fair dice stray at least this far from the odds in {100 * p:.0f} % of such "
+        "runs. The odds leave about as much signal as keeping 30 % of the updates and discarding "
+        "the rest. These scales are of gradients, which adamw rescales by their own size: the "
+        "weights moved by other factors. val_loss came to 1.93 nats/byte, 0.39 below the bigram "
+        "baseline of 2.32 (lower is better)."
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(scales=st.lists(st.sampled_from([None, -1.5, -0.3, 0.0, 0.4, 1.0, 1.7]), min_size=1))
+def test_every_roll_is_told_of_once(scales, make_run, record):
+    records = [record(step, s) for step, s in enumerate(scales)]
+    text = fates(load(make_run(records=records, rows=[])))
+    if set(scales) == {None}:
+        assert "discarded: the dice let nothing through" in text
+        return
+    told = re.findall(r"(\d+)(?: gradients?)? \(", text)
+    assert sum(map(int, told)) == len(scales)
+    words = {
+        "discarded": scales.count(None),
+        "turned backwards": sum(s is not None and s < 0 for s in scales),
+        "multiplied by zero": scales.count(0.0),
+        "applied in part": scales.count(0.4),
+        "applied in full": scales.count(1.0),
+        "made larger": scales.count(1.7),
+    }
+    for word, count in words.items():
+        assert (word in text) == (count > 0)
+        if count:
+            assert re.search(rf"\b{count}\b[^,]*{word}", text)
+
+
+def test_singular_and_plural(make_run, record):
+    records = [record(0, None), record(1, 0.5), record(2, 0.5)]
+    assert plain(fates(load(make_run(records=records)))) == (
+        "1 gradient (33.3 %) was discarded and 2 (66.7 %) applied in part."
+    )
+    one = load(make_run("one", records=[record(0, 1.0)], steps=1))
+    assert "was rolled once against" in rolling(one)
+    assert plain(fates(one)) == "1 gradient (100 %) was applied in full."
+
+
+def test_no_rolls(make_run):
+    run = load(make_run(records=[], rows=[]))
+    text = paragraph(run)
+    assert text.startswith("No rolls are on record")
+    assert "gradient" not in text
+    assert "mean scale" not in text
+    assert "luck" not in text
+    assert "val_loss came to 1.93" in plain(text)
+
+
+def test_every_update_discarded(make_run, record):
+    run = load(make_run(records=[record(i, None, Outcome.CRITICAL_FAILURE) for i in range(40)]))
+    assert fates(run) == "Every gradient was discarded: the dice let nothing through."
+    assert scale(run).startswith("The mean scale was 0, where")
+    single = load(make_run("one", records=[record(0, None)], dice={"target": "update"}))
+    assert fates(single) == "The one update was discarded: the dice let nothing through."
+
+
+@pytest.mark.parametrize(
+    ("dice", "whose", "noun"),
+    [
+        ({"granularity": "per_mini_batch"}, "one roll for each mini-batch.", "mini-batch"),
+        ({"target": "update"}, "one roll for each update.", "update"),
+        ({}, "one roll for the gradient of each update.", "gradient"),
+        ({"scope": "tensor"}, "one roll for each tensor at each update.", "gradient"),
+        (
+            {"scope": "param_group", "target": "update"},
+            "one roll for each parameter group at each update.",
+            "update",
+        ),
+    ],
+)
+def test_rolls_are_of_what_was_rolled_for(make_run, record, dice, whose, noun):
+    run = load(make_run(records=[record(0), record(1, -0.2), record(2)], dice=dice))
+    assert rolling(run).endswith(whose)
+    assert re.match(rf"1 {noun} \(33\.3", fates(run))
+
+
+def test_mini_batches_are_plural_too(make_run, rolled):
+    records = rolled(30, batches=2)
+    text = paragraph(load(make_run(records=records, dice={"granularity": "per_mini_batch"})))
+    assert "rolled 60 times" in text
+    assert "mini-batches" in text
+    assert "updates" not in text
+    assert "gradient of" not in text
+
+
+def test_rolls_without_settings_claim_nothing_about_what_they_were_for(make_run, record):
+    folder = make_run(records=[record(0, None), record(1, -0.5), record(2, 0.5)])
+    (folder / "summary.json").unlink()
+    text = plain(paragraph(load(folder)))
+    assert text.startswith(
+        "The die was rolled 3 times. Their scales: 1 discard (33.3 %), 1 inverse (33.3 %) and 1 "
+        "partial (33.3 %). The mean scale was 0."
+    )
+    assert "update" not in text
+    assert "gradient" not in text
+
+
+def test_a_summary_alone_tells_outcomes(make_run, record):
+    records = [record(0, None, Outcome.CRITICAL_FAILURE), record(1), record(2), record(3)]
+    folder = make_run(records=records)
+    (folder / "rolls.csv").unlink()
+    assert plain(fates(load(folder))) == (
+        "The outcomes were 1 critical failure (25.0 %) and 3 successes (75.0 %)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "starts", "contains"),
+    [
+        (1.0, "The luck was ordinary", "every such run"),
+        (0.999, "The luck was ordinary", "over 99 % of such runs"),
+        (0.47, "The luck was ordinary", "in 47 % of such runs"),
+        (0.05, "The luck was ordinary", "in 5.0 % of such runs"),
+        (0.049, "The luck was unusual", "in 4.9 % of such runs, which chance alone"),
+        (0.0004, "The luck was very unusual", "under 0.1 % of such runs, so it is worth checking"),
+        (0.0, "The luck was very unusual", "under 0.1 %"),
+    ],
+)
+def test_luck_in_words(make_run, rolled, p, starts, contains):
+    counts = {"count": 20, "outcomes": {}, "mean_scale": 0.3, "luck": p}
+    text = plain(luck(load(make_run(records=rolled(20), rolls=counts))))
+    assert text.startswith(starts)
+    assert contains in text
+
+
+def test_luck_that_was_not_tested_is_not_spoken_of(make_run, rolled):
+    counts = {"count": 20, "outcomes": {}, "mean_scale": 0.3, "luck": None}
+    assert luck(load(make_run(records=rolled(20), rolls=counts))) == ""
+
+
+@pytest.mark.parametrize(
+    ("throw", "says"),
+    [
+        (SavingThrow("d20", 10), "keeping 30 % of the updates and discarding the rest."),
+        (SavingThrow("d20", 5), "keeping 66 % of"),
+        (SavingThrow("d20", 15), "keeping 0.37 % of the updates and discarding the rest, and with"),
+        (SavingThrow("d20", 20), "push against training"),
+        (SavingThrow("d4", 2, [None] * 4), "no roll lets anything through"),
+        (SavingThrow("d4", 2, [-1, 1, -1, 1]), "forwards and backwards cancel"),
+        (SavingThrow("d4", 2, [1, 1, 1, 1]), "leave the signal of the updates whole"),
+        (SavingThrow("d20", 10, "skip", "mean"), "keeping 53 % of"),
+    ],
+)
+def test_what_the_efficiency_means(make_run, rolled, throw, says):
+    run = load(make_run(records=rolled(20, throw), throw=throw))
+    assert says in plain(signal(run))
+
+
+def test_only_odds_with_a_positive_mean_are_said_to_leave_signal(make_run, rolled):
+    for threshold in range(1, 21):
+        throw = SavingThrow("d20", threshold)
+        text = signal(load(make_run(f"t{threshold}", records=rolled(5, throw), throw=throw)))
+        assert ("as much signal" in text) == (throw.odds().mean > 0)
+        assert ("rarely learns" in text) == (
+            throw.odds().mean > 0 and throw.odds().efficiency < 0.02
+        )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "target", "warned"),
+    [
+        ("adamw", "gradient", True),
+        ("RMSprop", "gradient", True),
+        ("sgd", "gradient", False),
+        ("adamw", "update", False),
+    ],
+)
+def test_adaptive_optimizers_are_warned_of(make_run, rolled, optimizer, target, warned):
+    task = {"optimizer": optimizer, "metric": "val_loss"}
+    text = paragraph(load(make_run(records=rolled(20), task=task, dice={"target": target})))
+    assert ("the weights moved by other factors" in text) == warned
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        ("finished", None, ""),
+        (
+            "failed",
+            "Traceback:\n  x\nRuntimeError: boom\n\n",
+            "The run failed after 123 steps (RuntimeError: boom).",
+        ),
+        ("failed", None, "The run failed after 123 steps."),
+        ("interrupted", None, "The run was interrupted after 123 steps."),
+        ("running", None, "The run had not ended when this was written at 123 steps."),
+        (None, None, ""),
+    ],
+)
+def test_how_it_ended(make_run, rolled, status, error, text):
+    run = load(make_run(records=rolled(20), steps=123, status=status, error=error))
+    assert ending(run) == text
+    assert paragraph(run).startswith(text)
+
+
+def test_a_step_is_singular(make_run, record):
+    run = load(make_run(records=[record(0)], steps=1, status="interrupted"))
+    assert ending(run) == "The run was interrupted after 1 step."
+
+
+def test_a_run_that_did_not_finish_has_no_final_metric(make_run, rolled):
+    run = load(make_run(records=rolled(20), status="failed"))
+    assert "val_loss stood last at 1.93" in result(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "base", "mode", "better", "text"),
+    [
+        (1.93, 2.32, "min", True, "0.39 below the bigram baseline of 2.32 (lower is better)"),
+        (2.5, 2.32, "min", False, "0.18 above the bigram baseline of 2.32 (lower is better)"),
+        (2.5, 2.32, "max", True, "0.18 above the bigram baseline of 2.32 (higher is better)"),
+        (1.0, 2.32, "max", False, "1.3 below the bigram baseline of 2.32 (higher is better)"),
+        (2.32, 2.32, "min", None, "level with the bigram baseline"),
+    ],
+)
+def test_the_standing_against_the_baseline(make_run, rolled, value, base, mode, better, text):
+    task = {"metric": "val_loss", "mode": mode}
+    baseline = {"name": "bigram", "value": base}
+    parts = {"task": task, "baseline": baseline, "metrics": {"val_loss": value}}
+    run = load(make_run(records=rolled(20), **parts))
+    assert beats_baseline(run) is better
+    assert text in plain(result(run))
+
+
+def test_accuracies_are_percentages_and_their_gaps_are_points(make_run, rolled):
+    task = {"metric": "val_accuracy", "unit": "accuracy", "mode": "max"}
+    baseline = {"name": "majority", "value": 0.102}
+    parts = {"task": task, "baseline": baseline, "metrics": {"val_accuracy": 0.964}}
+    run = load(make_run(records=rolled(20), **parts))
+    assert plain(result(run)) == (
+        "val_accuracy came to 96.4 %, 86 percentage points above the majority baseline of 10.2 % "
+        "(higher is better)."
+    )
+
+
+def test_missing_metrics(make_run, rolled):
+    run = load(make_run(records=rolled(20), rows=[], metrics={}))
+    assert result(run) == "There is no val_loss to report."
+    assert against_baseline(run) == ""
+    assert beats_baseline(run) is None
+
+
+def test_a_metric_that_is_not_a_number(make_run, rolled):
+    run = load(make_run(records=rolled(20), metrics={"val_loss": math.nan}))
+    assert result(run) == "val_loss ended as NaN: training diverged."
+    assert beats_baseline(run) is None
+
+
+def test_no_baseline(make_run, rolled):
+    run = load(make_run(records=rolled(20), baseline=None))
+    assert result(run) == "val_loss came to 1.93 nats/byte."
+
+
+def test_only_the_tasks_metric_has_the_tasks_unit(make_run, rolled):
+    run = load(make_run(records=rolled(20)))
+    assert shown(run, "val_loss", 1.5) == "1.50 nats/byte"
+    assert shown(run, "train_loss", 1.5) == "1.50"
+    assert plain(shown(run, "val_accuracy", 0.5)) == "50.0 %"
+    assert shown(run, "val_accuracy", 50.0) == "50.0"
