@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
@@ -25,6 +25,8 @@ from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+SHORT_ERROR = "LIGHTNING_DICE_SHORT_ERROR"
+"""Tells the processes that this one starts that nobody asked for a traceback."""
 EXPECTED = (
     SettingError,
     HydraException,
@@ -43,8 +45,9 @@ def main() -> None:
     folder = config_folder()
     sys.argv[1:] = expand_shorthand(sys.argv[1:], folder)
     # Hydra prints its own way, traceback and all, unless it is told to raise.
-    full_error = os.environ.get(FULL_ERROR) == "1"
-    os.environ[FULL_ERROR] = "1"
+    full_error = os.environ.get(FULL_ERROR) == "1" and SHORT_ERROR not in os.environ
+    if not full_error:
+        os.environ |= {FULL_ERROR: "1", SHORT_ERROR: "1"}
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
         run()
@@ -97,8 +100,8 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
         folder: Where the config groups are.
 
     Example:
-        >>> expand_shorthand(["threshold=12", "threshold=easy", "die=3d6kh1"], config_folder())
-        ['saving_throw.threshold=12', 'threshold=easy', 'saving_throw.die=3d6kh1']
+        >>> expand_shorthand(["threshold=easy", "threshold=12,easy", "die=d7"], config_folder())
+        ['threshold=easy', 'saving_throw.threshold=12,5', 'saving_throw.die=d7']
     """
     return [_expand(argument, folder) for argument in arguments]
 
@@ -107,8 +110,18 @@ def _expand(argument: str, folder: Path) -> str:
     group, given, value = argument.partition("=")
     if not given or group not in ("threshold", "die", "scaling"):
         return argument
-    options = {path.stem for path in (folder / group).glob("*.yaml")}
-    return argument if options.issuperset(value.split(",")) else f"saving_throw.{argument}"
+    options = {path.stem: path for path in (folder / group).glob("*.yaml")}
+    values = value.split(",")
+    if options.keys() >= set(values):
+        return argument
+    plain = [str(_value(options[value])) if value in options else value for value in values]
+    return f"saving_throw.{group}={','.join(plain)}"
+
+
+def _value(option: Path) -> object:
+    config = OmegaConf.to_container(OmegaConf.load(option))
+    assert isinstance(config, dict)
+    return config[option.parent.name]
 
 
 def _message(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 def metrics_file(folder: Path, next_step: int) -> CSVLogger:
@@ -19,6 +20,9 @@ def metrics_file(folder: Path, next_step: int) -> CSVLogger:
         folder: The output folder.
         next_step: The step that training goes on with; 0 for a new run.
     """
+    logger = CSVLogger(folder, name="", version="")
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return logger
     path = folder / "metrics.csv"
     kept, aside = [], path.with_suffix(".before.csv")
     if path.exists() and not aside.exists():
@@ -26,7 +30,6 @@ def metrics_file(folder: Path, next_step: int) -> CSVLogger:
     if aside.exists():
         with aside.open(newline="", encoding="utf-8") as file:
             kept = [row for row in csv.DictReader(file) if _step(row) < next_step]
-    logger = CSVLogger(folder, name="", version="")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
         experiment = logger.experiment

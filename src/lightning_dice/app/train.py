@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -57,7 +58,10 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
     next_step = 0 if checkpoint is None else _step_of(checkpoint)
     trainer = build_trainer(config, folder, model, dice, next_step)
 
+    metrics: dict[str, float] = {}
+
     def record(status: str, error: BaseException | None = None) -> Summary:
+        metrics.update(_metrics(trainer))
         summary = {
             "format": FORMAT,
             "status": status,
@@ -68,7 +72,7 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
             "steps": trainer.global_step,
             "seed": config.seed,
             **describe_dice(dice),
-            "metrics": _metrics(trainer),
+            "metrics": metrics,
             "baseline": _describe_baseline(baseline, model.metric),
             "versions": versions(),
         }
@@ -80,6 +84,7 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
         if trainer.world_size == 1:
+            metrics.update(_metrics(trainer))  # validating forgets what training measured
             trainer.validate(model, data, verbose=False)  # the last step may lie between two
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -88,6 +93,8 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
             with suppress(SettingError, OSError):  # the error at hand matters more
                 write_report(folder)
         raise
+    finally:
+        _let_go(trainer)
     summary = record("finished")
     if is_writer:
         write_report(folder)
@@ -126,6 +133,13 @@ def _claim(folder: Path, resumes: bool) -> None:
             str(folder),
             "holds a run already; go on with it by ckpt_path=last, or choose another folder",
         )
+
+
+def _let_go(trainer: Trainer) -> None:
+    """End W&B's run, which would otherwise swallow the next job of a sweep."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def _describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:

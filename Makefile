@@ -1,0 +1,48 @@
+# Everything runs from a bare clone: Python 3.11 to 3.13 and make are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test lint types tests docs clean help
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## train a small GPT on real text with a d20, about a minute
+	$(BIN)/lightning-dice-train
+
+test: lint types tests docs ## every check there is
+
+lint: $(VENV)/installed-dev ## style, format and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-dev ## mypy --strict
+	$(BIN)/mypy
+
+# One thread a process: the models are tiny and two processes share the cores.
+tests: export OMP_NUM_THREADS = 1
+tests: $(VENV)/installed-dev ## tests, doctests, examples of the documentation; the rules fully covered
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules --cov --cov-report=
+	$(BIN)/coverage report --include='src/lightning_dice/rules/*' --fail-under=100
+	$(BIN)/coverage report --fail-under=95
+
+docs: $(VENV)/installed-dev ## the site, in site/; a broken link fails it
+	$(BIN)/mkdocs build --strict --quiet
+
+clean: ## forget the environment and what was built
+	rm -rf $(VENV) site dist
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/installed

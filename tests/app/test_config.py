@@ -1,0 +1,175 @@
+"""Every option composes and can be built; what cannot be is refused."""
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from lightning_dice import SavingThrow
+from lightning_dice.app.build import build_saving_throw, build_task, build_trainer
+from lightning_dice.app.schema import config_folder
+from lightning_dice.rules import Die, SettingError
+
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in config_folder().glob("*/*.yaml")
+    if path.stem != "base"  # what trainers share, not an option of its own
+)
+# What this machine need not have: two devices or a GPU.
+HARDWARE = {
+    "trainer=gpu": ["trainer.accelerator=cpu", "trainer.precision=32"],
+    "trainer=ddp": ["trainer.accelerator=cpu"],
+}
+
+
+def test_the_options_are_those_of_the_design():
+    named = {option for option in OPTIONS if option.split("=")[0] in ("threshold", "die")}
+    dice = ("d4", "d6", "d8", "d10", "d12", "d20", "d100", "d20_advantage", "d20_disadvantage")
+    assert named == {f"die={die}" for die in dice} | {
+        "threshold=easy",
+        "threshold=medium",
+        "threshold=hard",
+    }
+    groups = {option.split("=")[0] for option in OPTIONS}
+    assert groups >= {"granularity", "scaling", "model", "data", "optimizer", "trainer"}
+    assert {f"logger={name}" for name in ("csv", "tensorboard", "wandb", "mlflow", "none")} <= set(
+        OPTIONS
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # inside mlflow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_is_composed_and_instantiated(option, composed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    overrides = [option, *HARDWARE.get(option, [])]
+    if option == "model=cnn":
+        overrides.append("data=digits")
+    if option.startswith("die=") and option != "die=d20":
+        overrides.append("saving_throw.threshold=2")  # medium is out of a d4's reach
+    config = composed(*overrides)
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    callback = build_saving_throw(config)
+    model, data = build_task(config)
+    trainer = build_trainer(config, tmp_path / "run", model, callback, next_step=0)
+    assert callback in trainer.callbacks
+    assert model.kind == data.kind
+    name = option.split("=")[1]
+    assert len(trainer.loggers) == (1 if name in ("csv", "none") else 2)
+
+
+def test_defaults_are_those_of_the_python_signature(composed):
+    callback = build_saving_throw(composed())
+    assert callback.throw == SavingThrow()
+    assert callback.settings["seed"] == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("easy", 5), ("medium", 10), ("hard", 15)])
+def test_thresholds(composed, name, value):
+    assert build_saving_throw(composed(f"threshold={name}")).throw.threshold == value
+
+
+@pytest.mark.parametrize(
+    ("name", "die"),
+    [("d20_advantage", Die(20).advantage()), ("d20_disadvantage", Die(20).disadvantage())],
+)
+def test_advantage(composed, name, die):
+    assert build_saving_throw(composed(f"die={name}")).throw.die == die
+
+
+def test_dice_can_have_a_seed_of_their_own(composed):
+    assert build_saving_throw(composed("seed=3")).seed == 3
+    assert build_saving_throw(composed("seed=3", "dice.seed=4")).seed == 4
+    assert build_saving_throw(composed("dice.seed=null")).seed is None
+
+
+def test_an_own_table(composed):
+    config = composed(
+        "saving_throw.die=d4", "saving_throw.threshold=2", "saving_throw.scaling=[null,-1,0.5,1]"
+    )
+    assert build_saving_throw(config).throw.scaling == (None, -1.0, 0.5, 1.0)
+
+
+def test_data_brings_a_model_that_fits(composed):
+    assert composed("data=digits").model._target_.endswith("ImageClassifier")
+    assert composed("experiment=digits").optimizer._target_ == "torch.optim.SGD"
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("saving_throw.threshhold=3", "threshhold"),
+        ("saving_throw.threshold=abc", "abc"),
+        ("trainer.max_steps=many", "many"),
+        ("model.width=wide", "wide"),
+        ("data.batch_size=2.5", "2.5"),
+        ("optimizer.lr=fast", "fast"),
+        ("threshold=abc", "easy"),
+        ("dice.colour=red", "colour"),
+    ],
+)
+def test_misspelt_keys_and_wrong_types_are_refused(composed, override, named):
+    with pytest.raises(ConfigCompositionException) as caught:
+        composed(override)
+    assert named in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["saving_throw.threshold=0"], "threshold=0: expected a whole number from 1 to 20"),
+        (["saving_throw.threshold=99"], "threshold=99: unreachable"),
+        (["saving_throw.die=d1"], "die='d1'"),
+        (["saving_throw.scaling=[1,2]"], "a table needs one factor per face, 20 of them"),
+        (["saving_throw.scaling=fair"], "scaling='fair': expected margin"),
+        (["saving_throw.normalize=max"], "normalize='max': expected none, mean, rms"),
+        (["dice.granularity=epoch"], "granularity='epoch': expected"),
+        (["dice.seed=-1"], "seed=-1"),
+    ],
+)
+def test_impossible_saving_throws_are_refused(composed, overrides, message):
+    with pytest.raises(SettingError) as caught:
+        build_saving_throw(composed(*overrides))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.heads=3"], "model.heads=3: expected a divisor of model.width=128"),
+        (["model.layers=0"], "model.layers=0"),
+        (["model.dropout=1.5"], "model.dropout=1.5"),
+        (["model.warmup=1"], "model.warmup=1"),
+        (["optimizer.lr=-1"], "Invalid learning rate: -1"),
+        (["data.batch_size=0"], "data.batch_size=0"),
+        (["data.val_fraction=1"], "data.val_fraction=1"),
+        (["data.context=0"], "data.context=0"),
+        (["data=digits", "model.channels=0"], "model.channels=0"),
+        (["data=digits", "model=gpt"], "takes text, and data=Digits gives images"),
+    ],
+)
+def test_impossible_tasks_are_refused(composed, overrides, message):
+    with pytest.raises(SettingError) as caught:
+        build_task(composed(*overrides))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["trainer.precision=soft", "trainer.devices=none"])
+def test_impossible_trainers_are_refused(composed, override, tmp_path):
+    config = composed(override, "data=digits")
+    model, _ = build_task(config)
+    with pytest.raises(SettingError, match=r"^trainer="):
+        build_trainer(config, tmp_path, model, build_saving_throw(config), next_step=0)
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_missing_logger_names_its_extra(package, composed, tmp_path, monkeypatch):
+    module = f"lightning.pytorch.loggers.{package}"
+    flag = {"wandb": "_WANDB_AVAILABLE", "mlflow": "_MLFLOW_AVAILABLE"}[package]
+    monkeypatch.setattr(f"{module}.{flag}", False)
+    if package == "mlflow":
+        monkeypatch.setattr(f"{module}._MLFLOW_SKINNY_AVAILABLE", False, raising=False)
+    config = composed(f"logger={package}", "data=digits")
+    model, _ = build_task(config)
+    with pytest.raises(SettingError) as caught:
+        build_trainer(config, tmp_path, model, build_saving_throw(config), next_step=0)
+    assert f"pip install 'lightning-dice[{package}]'" in str(caught.value)

@@ -1,0 +1,114 @@
+"""The command line as a user has it: real processes, real errors, no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_dice.app.main import expand_shorthand
+from lightning_dice.app.schema import config_folder
+from lightning_dice.records import read_rolls
+
+COMMAND = Path(sys.executable).with_name("lightning-dice-train")
+QUICK = [
+    "experiment=digits",
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=3",
+    "trainer.log_every_n_steps=2",
+]
+
+
+def command(*arguments, cwd, check=True):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    environment.pop("HYDRA_FULL_ERROR", None)
+    done = subprocess.run(
+        [str(COMMAND), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.slow
+class TestCommand:
+    def test_a_run_prints_progress_lines_and_where_its_report_is(self, tmp_path):
+        done = command(*QUICK, "logger=csv", "hydra.run.dir=out", cwd=tmp_path)
+        lines = done.stdout.splitlines()
+        assert [line.split()[:2] for line in lines[:2]] == [["step", "3/6"], ["step", "6/6"]]
+        assert lines[2].startswith("validation accuracy ")
+        assert "(commonest digit 0.0" in lines[2]
+        assert lines[3].startswith("6 rolls, mean scale ")
+        assert lines[4:] == [f"report: {Path('out/report.html')}"]
+        assert "\x1b" not in done.stdout, "no escape codes in a log file"
+        assert done.stderr == ""
+
+    def test_a_sweep_runs_every_combination(self, tmp_path):
+        sweep = ["threshold=easy,12", "seed=0,1", "hydra.sweep.dir=sweep", "logger=none"]
+        command("-m", *QUICK, *sweep, cwd=tmp_path)
+        summaries = [
+            json.loads(path.read_text()) for path in sorted(tmp_path.glob("sweep/*/summary.json"))
+        ]
+        arms = [(summary["dice"]["threshold"], summary["seed"]) for summary in summaries]
+        assert sorted(arms) == [(5, 0), (5, 1), (12, 0), (12, 1)]
+        assert {summary["status"] for summary in summaries} == {"finished"}
+        assert {summary["dice"]["seed"] for summary in summaries} == {0, 1}
+
+    def test_two_processes_roll_what_one_does(self, tmp_path):
+        both = [*QUICK, "logger=none"]
+        ddp = ["trainer=ddp", "trainer.accelerator=cpu"]
+        command(*both, "hydra.run.dir=one", cwd=tmp_path)
+        command(*both, *ddp, "hydra.run.dir=two", cwd=tmp_path)
+        one, two = (list(read_rolls(tmp_path / name / "rolls.csv")) for name in ("one", "two"))
+        assert one == two
+        assert json.loads((tmp_path / "two/summary.json").read_text())["status"] == "finished"
+        assert (tmp_path / "two/report.html").exists()
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ("threshold=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
+            ("threshold=99", "threshold=99: unreachable, as d20 totals at most 20"),
+            ("die=dX", "die='dX': expected dice notation such as d20"),
+            ("trainer.max_stepz=3", "Key 'max_stepz' not in 'TrainerConfig'"),
+            ("data=letters", "Could not find 'data/letters'"),
+            ("hydra.run.dir=file/out", "the output folder is chosen by hydra.run.dir"),
+        ],
+    )
+    def test_bad_input_is_one_clear_message(self, tmp_path, argument, message):
+        (tmp_path / "file").write_text("in the way")
+        done = command(*QUICK, argument, cwd=tmp_path, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) <= 6
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("argument", "expanded"),
+    [
+        ("threshold=12", "saving_throw.threshold=12"),
+        ("threshold=2,7,easy", "saving_throw.threshold=2,7,5"),
+        ("threshold=easy,hard", "threshold=easy,hard"),
+        ("threshold=range(2,21)", "saving_throw.threshold=range(2,21)"),
+        ("die=3d6kh1", "saving_throw.die=3d6kh1"),
+        ("die=d20_advantage,d12+1", "saving_throw.die=2d20kh1,d12+1"),
+        ("die=d4,d6", "die=d4,d6"),
+        ("scaling=skip", "scaling=skip"),
+        ("scaling=[1,null]", "saving_throw.scaling=[1,null]"),
+        ("threshold", "threshold"),
+        ("seed=1,2", "seed=1,2"),
+        ("-m", "-m"),
+    ],
+)
+def test_shorthand(argument, expanded):
+    assert expand_shorthand([argument], config_folder()) == [expanded]

@@ -1,0 +1,110 @@
+"""What a person sees: a picture on a terminal, plain lines in a log file."""
+
+import io
+import json
+
+import pytest
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+
+from lightning_dice import SavingThrow, SavingThrowCallback
+from lightning_dice.app.progress import DiceProgressBar, describe
+from support.toy import Toy, fit, loader, quiet_trainer
+
+THROW = SavingThrow("d20", 10)
+
+
+class Validated(Toy):
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", 0.25)
+
+    def val_dataloader(self):
+        return loader()
+
+
+def run(console, callbacks=None, **settings):
+    dice = SavingThrowCallback(THROW, seed=0)
+    bar = DiceProgressBar(console)
+    callbacks = [dice] if callbacks is None else callbacks
+    fit(Validated(), [*callbacks, bar], max_steps=6, enable_progress_bar=True, **settings)
+    return console.file.getvalue(), dice
+
+
+def log_file():
+    return Console(file=io.StringIO(), width=80)
+
+
+def terminal(width=80):
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+
+
+class TestLogFile:
+    def test_each_validation_leaves_one_plain_line(self):
+        settings = {"val_check_interval": 3, "check_val_every_n_epoch": None}
+        text, dice = run(log_file(), num_sanity_val_steps=0, **settings)
+        lines = text.splitlines()
+        assert [line.split()[1] for line in lines] == ["3/6", "6/6"]
+        assert "val_loss 0.250" in lines[0]
+        assert describe(dice.last_roll) in lines[1]
+        for outcome, count in dice.rolls.tally.counts.items():
+            assert f"{str(outcome).replace('_', ' ')} {count}" in lines[1]
+        assert f"mean scale {dice.rolls.tally.mean_scale:.3f}" in lines[1]
+        assert "\x1b" not in text
+
+    def test_without_dice_it_is_an_ordinary_line(self):
+        text, _ = run(log_file(), callbacks=[], val_check_interval=6, num_sanity_val_steps=0)
+        assert text.split()[:4] == ["step", "6/6", "train_loss", text.split()[3]]
+
+
+class TestTerminal:
+    def test_the_picture_has_the_bar_the_last_roll_and_the_tallies(self):
+        text, dice = run(terminal(), limit_val_batches=0)
+        last = text.rsplit("training", 1)[1]
+        assert "6/6" in last
+        assert "rolled" in last
+        squeezed = " ".join(last.split())
+        assert describe(dice.last_roll) in squeezed
+        assert f"mean scale {dice.rolls.tally.mean_scale:.3f}" in squeezed
+
+    def test_nothing_else_is_printed(self, capsys):
+        run(terminal(), limit_val_batches=0)
+        assert capsys.readouterr().out == ""
+
+    def test_an_error_gives_the_terminal_back(self):
+        class Breaks(Toy):
+            def training_step(self, batch, batch_idx):
+                raise RuntimeError("broke")
+
+        console = terminal()
+        bar = DiceProgressBar(console)
+        with pytest.raises(RuntimeError, match="broke"):
+            fit(Breaks(), [bar], enable_progress_bar=True)
+        assert bar._live is None
+        assert console.file.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
+
+    def test_a_step_draws_nothing(self, monkeypatch):
+        """The clock draws; a step must not."""
+        bar, drawn = DiceProgressBar(terminal()), []
+        monkeypatch.setattr(bar, "_picture", lambda trainer: drawn.append(1) or "")
+        fit(Toy(), [bar], max_steps=100, enable_progress_bar=True, log_every_n_steps=50)
+        assert len(drawn) < 20
+
+
+def test_disabled_it_is_silent():
+    bar = DiceProgressBar(log_file())
+    bar.disable()
+    trainer = quiet_trainer([bar], enable_progress_bar=True, num_sanity_val_steps=0)
+    trainer.fit(Validated(), loader())
+    assert bar._console.file.getvalue() == ""
+    assert isinstance(bar, ProgressBar)
+
+
+def test_every_roll_has_words():
+    words = {
+        natural: describe(SavingThrow("d20+2", 10).resolve(natural)) for natural in range(1, 21)
+    }
+    assert words[1] == "rolled 1 (3): critical failure, discard"
+    assert words[7] == "rolled 7 (9): failure, scale -0.05"
+    assert words[8] == "rolled 8 (10): success, scale 0.5"
+    assert words[20] == "rolled 20 (22): critical success, scale 1"
+    assert len(json.dumps(words)) < 2000
