@@ -1,0 +1,109 @@
+"""Scaling and discarding gradients, tensor by tensor."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_dice.gradients import parameters_of, scale_gradients, scaled_backward
+
+scales = st.floats(-50, 50, allow_nan=False)
+
+
+def parameter(gradient):
+    weight = torch.nn.Parameter(torch.zeros_like(gradient))
+    weight.grad = gradient
+    return weight
+
+
+@given(scale=scales, values=st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=5))
+def test_every_gradient_is_multiplied_in_place(scale, values):
+    gradients = [torch.tensor(values), torch.tensor([values]).double()]
+    expected = [gradient * scale for gradient in gradients]
+    weights = [parameter(gradient) for gradient in gradients]
+    scale_gradients(weights, scale)
+    for weight, gradient, wanted in zip(weights, gradients, expected, strict=True):
+        assert weight.grad is gradient
+        assert torch.equal(gradient, wanted)
+
+
+def test_scale_one_touches_nothing():
+    gradient = torch.tensor([torch.nan, 1.0])
+    version = gradient._version
+    scale_gradients([parameter(gradient)], 1.0)
+    assert gradient._version == version
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, None])
+def test_parameters_without_a_gradient_are_passed_over(scale):
+    weight = torch.nn.Parameter(torch.ones(2))
+    scale_gradients([weight], scale)
+    scale_gradients([], scale)
+    assert weight.grad is None
+
+
+def test_a_discard_leaves_no_gradient():
+    weights = [parameter(torch.ones(2)), parameter(torch.ones(3, 3))]
+    scale_gradients(weights, None)
+    assert [weight.grad for weight in weights] == [None, None]
+
+
+def test_sparse_half_and_empty_gradients():
+    sparse = torch.sparse_coo_tensor([[0, 2]], [1.0, 3.0], (4,), check_invariants=True)
+    weights = [parameter(sparse), parameter(torch.ones(2).half()), parameter(torch.ones(0))]
+    scale_gradients(weights, -0.5)
+    assert weights[0].grad.to_dense().tolist() == [-0.5, 0, -1.5, 0]
+    assert weights[1].grad.dtype is torch.half
+    assert weights[1].grad.tolist() == [-0.5, -0.5]
+
+
+def test_scaling_needs_no_device_answer(monkeypatch):
+    """Nothing asks a tensor for its value, which on a GPU would wait for it."""
+
+    def refuse(self):
+        raise AssertionError("synchronises")
+
+    weights = [parameter(torch.ones(2))]
+    for name in ("item", "tolist", "__bool__", "__float__"):
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+    scale_gradients(weights, 0.25)
+    scale_gradients(weights, None)
+
+
+def test_the_parameters_of_an_optimizer_and_no_others():
+    mine, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    groups = [{"params": [mine.weight]}, {"params": [mine.bias], "lr": 0.5}]
+    parameters = parameters_of(torch.optim.SGD(groups, lr=0.1))
+    assert [id(p) for p in parameters] == [id(mine.weight), id(mine.bias)]
+    assert not {id(p) for p in parameters} & {id(p) for p in other.parameters()}
+
+
+class TestScaledBackward:
+    def gradient(self, scale, stand_in=False, poison=1.0):
+        weight = torch.tensor([2.0, -1.0], requires_grad=True)
+        loss = (weight.square() * poison).sum()
+        given_up = [weight] if stand_in else None
+        scaled_backward(torch.Tensor.backward, loss, scale, stand_in=given_up)
+        return weight.grad, loss.item()
+
+    @given(scale=scales)
+    def test_the_gradient_is_scale_times_its_own(self, scale):
+        gradient, loss = self.gradient(scale)
+        torch.testing.assert_close(gradient, scale * torch.tensor([4.0, -2.0]))
+        assert loss == 5.0
+
+    @pytest.mark.parametrize("poison", [1.0, torch.nan, torch.inf])
+    def test_a_discard_propagates_nothing(self, poison):
+        assert self.gradient(None, poison=poison)[0] is None
+
+    @pytest.mark.parametrize("poison", [1.0, torch.nan, torch.inf])
+    def test_a_discard_can_send_zeros_to_those_who_wait(self, poison):
+        gradient, _ = self.gradient(None, stand_in=True, poison=poison)
+        assert gradient.tolist() == [0.0, 0.0]
+
+    def test_arguments_are_passed_on(self):
+        weight = torch.tensor(3.0, requires_grad=True)
+        loss = weight**2
+        for _ in range(2):
+            scaled_backward(torch.Tensor.backward, loss, 0.5, retain_graph=True)
+        assert weight.grad.item() == 6.0
