@@ -10,6 +10,8 @@ SOURCES := pyproject.toml constraints.txt
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
+# Threads that wait by spinning cost a busy machine most of its time.
+demo: export OMP_WAIT_POLICY = PASSIVE
 demo: $(VENV)/installed ## train a small GPT on real text with a d20, about a minute
 	$(BIN)/lightning-dice-train
 
@@ -30,8 +32,10 @@ tests: $(VENV)/installed-dev ## tests, doctests, examples of the documentation; 
 	$(BIN)/coverage report --include='src/lightning_dice/rules/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
+# A notice about another version of mkdocs is no finding of ours.
+docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-dev ## the site, in site/; a broken link fails it
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 clean: ## forget the environment and what was built
 	rm -rf $(VENV) site dist

@@ -338,6 +338,7 @@ class TestRefusals:
 
 
 class TestScaler:
+    @pytest.mark.filterwarnings("ignore:gradient clipping comes after the rolls")
     @pytest.mark.parametrize("granularity", ["per_accumulation_step", "per_mini_batch"])
     @pytest.mark.parametrize("clip", [None, 0.1])
     def test_discards_and_scales_under_fp16(self, granularity, clip):
@@ -368,6 +369,11 @@ class TestWarning:
         assert len(texts) == 1
         for part in ("threshold 15", "0.035", "65 %", "lower the threshold", "skip"):
             assert part in texts[0]
+
+    def test_clipping_after_mini_batch_rolls_is_said(self):
+        callback = SavingThrowCallback(THROW, granularity="per_mini_batch", seed=0)
+        with pytest.warns(UserWarning, match="clipping comes after the rolls of mini-batches"):
+            fit(Toy(), [callback], gradient_clip_val=0.1)
 
     def test_a_saving_throw_that_can_learn_says_nothing(self):
         fit(Toy(), [SavingThrowCallback(SavingThrow("d20", 10), seed=0)])  # warnings are errors

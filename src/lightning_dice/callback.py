@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -131,12 +131,26 @@ class SavingThrowCallback(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        # Lightning finds states by their key; one of another saving throw would go unnoticed.
-        keys = {callback.state_key for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        if trainer.state.fn == "fit":
+            keys = {callback.state_key for callback in _saving_throws(trainer)}
+            self.check_states(checkpoint["callbacks"], keys)
+
+    def check_states(self, states: Mapping[str, Any], keys: Collection[str]) -> None:
+        """Refuse to go on from the checkpoint of another saving throw.
+
+        Lightning finds states by their key, so one of another saving throw would go unnoticed.
+
+        Args:
+            states: The checkpoint's ``callbacks``: states by key.
+            keys: The keys of all saving throws in this training.
+
+        Raises:
+            SettingError: Naming every setting that differs.
+        """
         prefix = f"{type(self).__qualname__}{{"
-        states = {k: s for k, s in checkpoint["callbacks"].items() if k.startswith(prefix)}
-        strangers = [state for key, state in states.items() if key not in keys]
-        if strangers and self.state_key not in states and trainer.state.fn == "fit":
+        rolled = {key: state for key, state in states.items() if key.startswith(prefix)}
+        strangers = [state for key, state in rolled.items() if key not in keys]
+        if strangers and self.state_key not in rolled:
             check_resume({**self.settings, "seed": self._given_seed}, strangers[0]["settings"])
 
     # -- the life of a run --------------------------------------------------------------------
@@ -164,6 +178,12 @@ class SavingThrowCallback(Callback):
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
+        if self.granularity == "per_mini_batch" and _clips(trainer, pl_module):
+            rank_zero_warn(
+                "gradient clipping comes after the rolls of mini-batches, and where it binds it "
+                "undoes their size; use granularity='per_accumulation_step', which clips first, "
+                "or leave gradient_clip_val out"
+            )
         for logger in trainer.loggers:
             logger.log_hyperparams({self._name("saving_throw"): self.settings})
 

@@ -153,7 +153,9 @@ def test_impossible_tasks_are_refused(composed, overrides, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("override", ["trainer.precision=soft", "trainer.devices=none"])
+@pytest.mark.parametrize(
+    "override", ["trainer.precision=soft", "trainer.devices=none", "trainer.accelerator=tpu"]
+)
 def test_impossible_trainers_are_refused(composed, override, tmp_path):
     config = composed(override, "data=digits")
     model, _ = build_task(config)

@@ -22,6 +22,7 @@ def callback(throw=THROW, seed=0):
     return SavingThrowCallback(throw, granularity="per_mini_batch", seed=seed)
 
 
+@pytest.mark.filterwarnings("ignore:gradient clipping comes after the rolls")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("clip", [None, 0.05])

@@ -31,6 +31,7 @@ def run(optimizer, callbacks, **settings):
     return model, trainer.optimizers[0].state_dict(), state()
 
 
+@pytest.mark.filterwarnings("ignore:gradient clipping comes after the rolls")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("granularity", ["per_accumulation_step", "per_mini_batch"])
 @pytest.mark.parametrize("clip", [None, 0.1])

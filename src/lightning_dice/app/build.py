@@ -98,7 +98,7 @@ def build_trainer(
             default_root_dir=folder,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
         choice = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)
         raise SettingError("trainer", choice, " ".join(str(error).split())) from error
 

@@ -143,6 +143,7 @@ def _quieten() -> None:
     """Leave the terminal to the progress bar; warnings are one line each."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
     warnings.showwarning = _one_line
 

@@ -62,6 +62,7 @@ class DiceProgressBar(ProgressBar):
             MofNCompleteColumn(),
             TextColumn("steps"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self._console,
             expand=True,
         )
@@ -85,8 +86,8 @@ class DiceProgressBar(ProgressBar):
         self._read_metrics(trainer)
         if self._enabled and self._live is None and trainer.state.fn == "fit":
             done, total = trainer.global_step, _steps(trainer)
-            line = Text(f"step {done}/{total or '?'}  ").append_text(self._words(trainer))
-            self._console.print(line, soft_wrap=True)
+            line = [Text(f"step {done}/{total or '?'}"), *self._words(trainer)]
+            self._console.print(Text("  ").join(line), soft_wrap=True)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,25 +112,31 @@ class DiceProgressBar(ProgressBar):
 
     def _picture(self, trainer: Trainer) -> RenderableType:
         self._bar.update(self._task, completed=trainer.global_step)
-        return Group(self._bar, self._words(trainer))
+        return Group(self._bar, *self._words(trainer))
 
-    def _words(self, trainer: Trainer) -> Text:
-        text = Text("  ".join(f"{name} {value:.3f}" for name, value in self._shown.items()))
+    def _words(self, trainer: Trainer) -> list[Text]:
+        """A line each for the metrics, and for the last roll and the tallies of every throw."""
+        metrics = "  ".join(f"{name} {value:.3f}" for name, value in self._shown.items())
+        lines = [Text(metrics)] if metrics else []
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         for callback in callbacks:
             if isinstance(callback, SavingThrowCallback):
-                text.append("  " if text else "").append_text(_dice(callback))
-        return text
+                lines += _dice(callback)
+        return lines
 
 
-def _dice(callback: SavingThrowCallback) -> Text:
+def _dice(callback: SavingThrowCallback) -> list[Text]:
     roll, tally = callback.last_roll, callback.rolls.tally
     if roll is None or tally.mean_scale is None:
-        return Text("no roll yet")
-    text = Text.assemble((describe(roll), COLOURS[roll.outcome]), "  ")
-    for outcome, count in tally.counts.items():
-        text.append(f"{str(outcome).replace('_', ' ')} {count}  ", COLOURS[outcome])
-    return text.append(f"mean scale {tally.mean_scale:.3f}")
+        return [Text("no roll yet")]
+    counts = [
+        Text(f"{str(outcome).replace('_', ' ')} {count}", COLOURS[outcome])
+        for outcome, count in tally.counts.items()
+    ]
+    return [
+        Text(describe(roll), COLOURS[roll.outcome]),
+        Text("  ").join([*counts, Text(f"mean scale {tally.mean_scale:.3f}")]),
+    ]
 
 
 def describe(roll: Roll) -> str:

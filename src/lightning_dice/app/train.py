@@ -21,6 +21,7 @@ from lightning_dice.app.build import CHECKPOINTS, build_saving_throw, build_task
 from lightning_dice.app.data.base import Baseline
 from lightning_dice.app.models.base import Metric
 from lightning_dice.app.summary import FORMAT, NAME, describe_dice, versions, write_summary
+from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SettingError
 
 Summary = dict[str, Any]
@@ -50,12 +51,12 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
     dice = build_saving_throw(config)
     seed_everything(config.seed, workers=True, verbose=False)
     model, data = build_task(config)
+    next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice)
     baseline = data.baseline()
     is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if is_writer:
         _claim(folder, resumes=checkpoint is not None)
         OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    next_step = 0 if checkpoint is None else _step_of(checkpoint)
     trainer = build_trainer(config, folder, model, dice, next_step)
 
     metrics: dict[str, float] = {}
@@ -110,13 +111,16 @@ def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
     return path
 
 
-def _step_of(checkpoint: Path) -> int:
+def _check_checkpoint(path: Path, dice: SavingThrowCallback) -> int:
+    """The step that training goes on with, if ``dice`` may go on from that checkpoint."""
     try:
-        step = torch.load(checkpoint, map_location="meta", weights_only=True)["global_step"]
+        checkpoint = torch.load(path, map_location="meta", weights_only=True)
+        step, states = int(checkpoint["global_step"]), checkpoint["callbacks"]
     except Exception as error:
         remedy = f"cannot be read as a checkpoint ({type(error).__name__})"
-        raise SettingError("ckpt_path", str(checkpoint), remedy) from error
-    return int(step)
+        raise SettingError("ckpt_path", str(path), remedy) from error
+    dice.check_states(states, keys={dice.state_key})
+    return step
 
 
 def _claim(folder: Path, resumes: bool) -> None:
@@ -138,8 +142,8 @@ def _claim(folder: Path, resumes: bool) -> None:
 def _let_go(trainer: Trainer) -> None:
     """End W&B's run, which would otherwise swallow the next job of a sweep."""
     for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish()
 
 
 def _describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:

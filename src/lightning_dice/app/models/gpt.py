@@ -56,6 +56,7 @@ class GPT(nn.Module):
         dropout: Share of activations dropped, 0 to below 1.
 
     Example:
+        >>> import torch
         >>> model = GPT(context=8, layers=1, heads=2, width=16, dropout=0.0)
         >>> model(torch.zeros(3, 5, dtype=torch.long)).shape
         torch.Size([3, 5, 256])
