@@ -144,6 +144,7 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # torch, of its own DDP
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
     warnings.showwarning = _one_line
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from lightning_dice import __version__
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.metrics.functional import OUTCOMES, luck
 from lightning_dice.rules import Odds
 
 NAME = "summary.json"
 FORMAT = 1
-PACKAGES = ("lightning-dice", "torch", "lightning", "torchmetrics", "hydra-core", "numpy")
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
@@ -59,6 +60,7 @@ def describe_odds(odds: Odds) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """What the run ran on."""
     return {
+        "lightning_dice": __version__,
         **{name.replace("-", "_"): version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
