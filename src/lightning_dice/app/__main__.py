@@ -1,4 +1,4 @@
-"""``python -m lightning_dice.app`` is ``lightning-dice-train``, also where no script is installed."""
+"""``python -m lightning_dice.app``: ``lightning-dice-train`` where no script is installed."""
 
 from lightning_dice.app.main import main
 
