@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -26,6 +25,13 @@ from lightning_dice.records import RollLog
 from lightning_dice.rules import Roll, SavingThrow
 from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
+from lightning_dice.trainer_state import (
+    batches_done,
+    clips_after_hook,
+    index_of,
+    logs_now,
+    scaler_of,
+)
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
 Target = Literal["gradient"]
@@ -168,7 +174,7 @@ class SavingThrowCallback(Callback):
         self._detach()
         if self.granularity == "per_mini_batch":
             self._undo = [intercept(pl_module, "backward", self._backward(trainer, pl_module))]
-        elif _clips(trainer, pl_module):
+        elif clips_after_hook(trainer, pl_module):
             clip = "configure_gradient_clipping"
             self._undo = [intercept(pl_module, clip, self._after_clipping(trainer))]
 
@@ -178,7 +184,7 @@ class SavingThrowCallback(Callback):
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
-        if self.granularity == "per_mini_batch" and _clips(trainer, pl_module):
+        if self.granularity == "per_mini_batch" and clips_after_hook(trainer, pl_module):
             rank_zero_warn(
                 "gradient clipping comes after the rolls of mini-batches, and where it binds it "
                 "undoes their size; use granularity='per_accumulation_step', which clips first, "
@@ -202,7 +208,7 @@ class SavingThrowCallback(Callback):
     ) -> None:
         # Not sooner: only here does Lightning's count of batches stand where training goes on.
         if self._path is not None and self.rolls.path is None:
-            self.rolls.open(self._path, next_batch=_batch(trainer))
+            self.rolls.open(self._path, next_batch=batches_done(trainer))
 
     @override
     def on_train_batch_end(
@@ -214,7 +220,7 @@ class SavingThrowCallback(Callback):
         batch_idx: int,
     ) -> None:
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
-        if trainer._logger_connector.should_update_logs and self.rolls.tally.rolls:
+        if logs_now(trainer) and self.rolls.tally.rolls:
             pl_module.log_dict(self._metrics())
             self.rolls.flush()
 
@@ -247,14 +253,14 @@ class SavingThrowCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         if self.granularity == "per_mini_batch":
-            index = _index(trainer, optimizer)
-            if self._windows.discarded(trainer.global_step, _batch(trainer), index):
+            index = index_of(optimizer, trainer)
+            if self._windows.discarded(trainer.global_step, batches_done(trainer), index):
                 scale_gradients(parameters_of(optimizer), None)
         elif not self._undo:
             self._roll_and_scale(trainer, optimizer)
 
     def _roll_and_scale(self, trainer: Trainer, optimizer: Optimizer) -> None:
-        roll = self._roll(trainer, trainer.global_step, _index(trainer, optimizer))
+        roll = self._roll(trainer, trainer.global_step, index_of(optimizer, trainer))
         scale_gradients(parameters_of(optimizer), roll.scale)
 
     def _after_clipping(self, trainer: Trainer) -> Layer:
@@ -265,10 +271,10 @@ class SavingThrowCallback(Callback):
         return clip_then_roll
 
     def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
-        waited_for = trainer.world_size > 1 or _scaler(trainer) is not None
+        waited_for = trainer.world_size > 1 or scaler_of(trainer) is not None
 
         def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-            batch = _batch(trainer)
+            batch = batches_done(trainer)
             roll = self._roll(trainer, batch)
             self._windows.rolled(batch, roll.discard)
             stand_in = pl_module.parameters() if waited_for else None
@@ -278,7 +284,7 @@ class SavingThrowCallback(Callback):
 
     def _roll(self, trainer: Trainer, key: int, optimizer: int = 0) -> Roll:
         assert self._dice is not None, "on_train_start comes before every batch"
-        step, batch = trainer.global_step, _batch(trainer)
+        step, batch = trainer.global_step, batches_done(trainer)
         return self._dice.roll(key, step=step, batch=batch, optimizer=optimizer)
 
     # -- helpers ------------------------------------------------------------------------------
@@ -303,24 +309,3 @@ class SavingThrowCallback(Callback):
 def _saving_throws(trainer: Trainer) -> list[SavingThrowCallback]:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return [callback for callback in callbacks if isinstance(callback, SavingThrowCallback)]
-
-
-def _batch(trainer: Trainer) -> int:
-    """Mini-batches completed before the one at hand, over all epochs and resumed runs."""
-    return trainer.fit_loop.epoch_loop.batch_progress.total.completed
-
-
-def _index(trainer: Trainer, optimizer: Optimizer) -> int:
-    return next(i for i, known in enumerate(trainer.optimizers) if known is optimizer)
-
-
-def _clips(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether something clips after ``on_before_optimizer_step``."""
-    if not pl_module.automatic_optimization:
-        return False  # what clips by hand has clipped before
-    own = is_overridden("configure_gradient_clipping", pl_module)
-    return own or trainer.gradient_clip_val is not None
-
-
-def _scaler(trainer: Trainer) -> Any:
-    return getattr(trainer.precision_plugin, "scaler", None)

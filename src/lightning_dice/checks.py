@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.trainer_state import scaler_of
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ def check_fit(trainer: Trainer) -> None:
         SettingError: On a fused optimizer under a gradient scaler, which cannot step without
             gradients, so that nothing could be discarded.
     """
-    if getattr(trainer.precision_plugin, "scaler", None) is None:
+    if scaler_of(trainer) is None:
         return
     if any(getattr(o, "_step_supports_amp_scaling", False) for o in trainer.optimizers):
         raise SettingError(

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 
 from lightning_dice import SavingThrow, SavingThrowCallback
+from lightning_dice.app import progress
 from lightning_dice.app.progress import DiceProgressBar, describe
 from support.toy import Toy, fit, loader, quiet_trainer
 
@@ -88,6 +89,13 @@ class TestTerminal:
         monkeypatch.setattr(bar, "_picture", lambda trainer: drawn.append(1) or "")
         fit(Toy(), [bar], max_steps=100, enable_progress_bar=True, log_every_n_steps=50)
         assert len(drawn) < 20
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_needs_a_widget_to_redraw(monkeypatch, widgets):
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    monkeypatch.setattr(progress, "find_spec", lambda name: widgets or None)
+    assert progress._redraws(console) == widgets
 
 
 def test_disabled_it_is_silent():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -14,6 +15,7 @@ from typing_extensions import override
 
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import Outcome, Roll
+from lightning_dice.trainer_state import logs_now
 
 COLOURS = {
     Outcome.CRITICAL_FAILURE: "bold red",
@@ -28,7 +30,8 @@ class DiceProgressBar(ProgressBar):
     """One bar for the whole training, and under it the last roll and running tallies.
 
     The picture is drawn by the clock, not by the step, so that it costs the training nothing. In a
-    log file, where nothing can be redrawn, each validation leaves one plain line instead.
+    log file, or a notebook without ``ipywidgets``, where nothing can be redrawn, each validation
+    leaves one plain line instead.
 
     Args:
         console: Where to draw; by default standard output, or the notebook.
@@ -67,7 +70,7 @@ class DiceProgressBar(ProgressBar):
             expand=True,
         )
         self._task = self._bar.add_task("training", total=_steps(trainer))
-        if self._enabled and (self._console.is_terminal or self._console.is_jupyter):
+        if self._enabled and _redraws(self._console):
             self._live = Live(
                 console=self._console,
                 refresh_per_second=PER_SECOND,
@@ -78,7 +81,7 @@ class DiceProgressBar(ProgressBar):
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # Metrics are read here, never in the drawing thread, which must not wait for a device.
-        if trainer._logger_connector.should_update_logs:
+        if logs_now(trainer):
             self._read_metrics(trainer)
 
     @override
@@ -123,6 +126,13 @@ class DiceProgressBar(ProgressBar):
             if isinstance(callback, SavingThrowCallback):
                 lines += _dice(callback)
         return lines
+
+
+def _redraws(console: Console) -> bool:
+    """Whether what was drawn can be drawn over; in a notebook it takes a widget to do so."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal
 
 
 def _dice(callback: SavingThrowCallback) -> list[Text]:
