@@ -51,6 +51,13 @@ class TestRolls:
         assert naturals(ours) == Roller(THROW, 0).naturals(0, 30).tolist()
         assert naturals(ours) != naturals(theirs)
 
+    def test_a_second_training_counts_from_nothing(self):
+        callback = SavingThrowCallback(THROW, seed=2)
+        fit(Toy(), [callback], max_steps=7)
+        fit(Toy(), [callback], max_steps=5)
+        assert callback.rolls.tally.rolls == 5
+        assert naturals(callback) == Roller(THROW, 2).naturals(0, 5).tolist()
+
     def test_a_learning_rate_search_consumes_none(self, tmp_path):
         class Tunable(Toy):
             lr = 0.1

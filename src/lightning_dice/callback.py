@@ -96,6 +96,7 @@ class SavingThrowCallback(Callback):
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._dice: Dice | None = None
         self._windows = Windows()
+        self._starts = False
         self._path: Path | None = None
         self._undo: list[Callable[[], None]] = []
 
@@ -198,6 +199,7 @@ class SavingThrowCallback(Callback):
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
         self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
         self._windows = Windows()
+        self._starts = True
         folder = trainer.log_dir if trainer.loggers else None  # asks all ranks, so all ranks ask
         here = folder if trainer.is_global_zero else None
         self._path = Path(here, f"{self._name('rolls')}.csv") if here else None
@@ -206,9 +208,14 @@ class SavingThrowCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        if not self._starts:
+            return
         # Not sooner: only here does Lightning's count of batches stand where training goes on.
-        if self._path is not None and self.rolls.path is None:
-            self.rolls.open(self._path, next_batch=batches_done(trainer))
+        self._starts, next_batch = False, batches_done(trainer)
+        if next_batch == 0:
+            self.rolls.reset()  # what this callback rolled in another training is no part of it
+        if self._path is not None:
+            self.rolls.open(self._path, next_batch)
 
     @override
     def on_train_batch_end(

@@ -128,9 +128,15 @@ class RollLog:
 
     def __init__(self, history: int = HISTORY) -> None:
         self.recent: deque[RollRecord] = deque(maxlen=history)
-        self.tally = Tally()
         self.path: Path | None = None
         self._pending: list[RollRecord] = []
+        self.tally = Tally()
+
+    def reset(self) -> None:
+        """Forget what was rolled; a file keeps what it has."""
+        self.flush()
+        self.recent.clear()
+        self.tally = Tally()
 
     def append(self, record: RollRecord) -> None:
         """Keep one record; it reaches the file with the next flush at the latest."""
