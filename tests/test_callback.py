@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.tuner import Tuner
@@ -58,15 +59,18 @@ class TestRolls:
         assert callback.rolls.tally.rolls == 5
         assert naturals(callback) == Roller(THROW, 2).naturals(0, 5).tolist()
 
-    def test_a_learning_rate_search_consumes_none(self, tmp_path):
+    @pytest.mark.parametrize("granularity", ["per_accumulation_step", "per_mini_batch"])
+    @pytest.mark.parametrize("clip", [None, 0.5])
+    @pytest.mark.filterwarnings("ignore:gradient clipping comes after the rolls")
+    def test_a_learning_rate_search_consumes_none(self, tmp_path, granularity, clip):
         class Tunable(Toy):
             lr = 0.1
 
             def configure_optimizers(self):
                 return torch.optim.SGD(self.parameters(), lr=self.lr)
 
-        callback = SavingThrowCallback(THROW, seed=0)
-        trainer = quiet_trainer([callback], default_root_dir=tmp_path)
+        callback = SavingThrowCallback(THROW, granularity=granularity, seed=0)
+        trainer = quiet_trainer([callback], default_root_dir=tmp_path, gradient_clip_val=clip)
         model = Tunable()
         Tuner(trainer).lr_find(model, loader(), num_training=5, update_attr=False)
         assert naturals(callback) == []
@@ -77,7 +81,26 @@ class TestRolls:
 EASY = SavingThrow("d20", threshold=5)
 
 
+def test_a_learning_rate_search_on_a_dice_module(tmp_path):
+    class Tunable(DiceLightningModule, Toy):
+        lr = 0.1
+
+    trainer = quiet_trainer(default_root_dir=tmp_path)
+    model = Tunable(THROW, 0, optimizer=lambda p: torch.optim.SGD(p, lr=model.lr))
+    Tuner(trainer).lr_find(model, loader(), num_training=5, update_attr=False)
+    trainer.fit(model, loader())
+    (callback,) = (c for c in trainer.callbacks if isinstance(c, SavingThrowCallback))
+    assert naturals(callback) == Roller(THROW, 0).naturals(0, 10).tolist()
+
+
 class TestSeed:
+    def test_a_second_training_takes_lightnings_new_seed(self, monkeypatch):
+        callback = SavingThrowCallback(THROW)
+        for seed in (3, 4):
+            monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))
+            fit(Toy(), [callback])
+            assert callback.seed == seed
+
     def test_none_takes_lightnings(self, monkeypatch):
         monkeypatch.setenv("PL_GLOBAL_SEED", "17")
         callback = SavingThrowCallback(THROW)
@@ -136,6 +159,24 @@ class TestFiles:
         with pytest.raises(RuntimeError, match="broke"):
             fit(Breaks(), [SavingThrowCallback(THROW, seed=0)], logger=csv_logger(tmp_path))
         assert [record.step for record in read_rolls(tmp_path / "rolls.csv")] == [0, 1, 2, 3]
+
+    def test_runs_that_share_a_loggers_folder_have_files_of_their_own(self, tmp_path):
+        class Shared(DummyLogger):
+            name = "shared"
+            save_dir = str(tmp_path)
+
+            def __init__(self, version):
+                super().__init__()
+                self._version = version
+
+            @property
+            def version(self):
+                return self._version
+
+        for version in (0, "b"):
+            fit(Toy(), [SavingThrowCallback(THROW, seed=0)], logger=Shared(version), max_steps=3)
+        for name in ("version_0", "b"):
+            assert len(list(read_rolls(tmp_path / "shared" / name / "rolls.csv"))) == 3
 
 
 class TestLoggers:
@@ -299,11 +340,12 @@ class TestRefusals:
             ("scope", "layer"),
             ("seed", -1),
             ("seed", 2**64),
+            ("throw", "d20"),
         ],
     )
     def test_bad_settings(self, setting, value):
         with pytest.raises(SettingError, match=f"{setting}={value!r}: expected"):
-            SavingThrowCallback(THROW, **{setting: value})
+            SavingThrowCallback(**{"throw": THROW, setting: value})
 
     def test_both_granularities_at_once(self):
         callbacks = [

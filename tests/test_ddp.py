@@ -14,19 +14,22 @@ SCRIPT = Path(__file__).parent / "support" / "ddp_script.py"
 pytestmark = pytest.mark.slow
 
 
-def run(folder, processes, granularity, accumulate):
+def start(folder, *arguments):
     folder.mkdir()
     path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, SCRIPT, folder, processes, granularity, accumulate]
-    done = subprocess.run(
-        [str(part) for part in command],
+    return subprocess.run(
+        [str(part) for part in (sys.executable, SCRIPT, folder, *arguments)],
         env=environment,
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
+
+
+def run(folder, processes, *arguments):
+    done = start(folder, processes, *arguments)
     assert done.returncode == 0, done.stderr
     ranks = [json.loads((folder / f"rank{i}.json").read_text()) for i in range(processes)]
     return ranks, [record.natural for record in read_rolls(folder / "rolls.csv")]
@@ -41,3 +44,17 @@ def test_one_and_two_processes_roll_the_same(tmp_path, granularity):
     assert one_file == two_file == one[0]["rolls"]
     assert two[0]["weights"] == two[1]["weights"], "replicas are bit-identical"
     assert two[0]["weights"] != one[0]["weights"], "two processes see twice the data a step"
+
+
+def test_a_discarded_batch_reaches_no_parameter_that_its_loss_does_not(tmp_path):
+    """DDP waits for gradients of what the loss reaches, and of nothing else."""
+    ranks, _ = run(tmp_path / "run", 2, "per_mini_batch", 1, "unused")
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert ranks[0]["weights"][0] == [1.0, 1.0]
+
+
+def test_ranks_that_would_roll_apart_are_refused(tmp_path):
+    done = start(tmp_path / "run", 2, "per_accumulation_step", 1, "apart")
+    assert done.returncode != 0
+    assert done.stderr.count("seed=[6, 7]: the ranks differ") >= 1
+    assert not (tmp_path / "run" / "rank0.json").exists()

@@ -120,3 +120,11 @@ def test_the_page_about_a_run_names_all_that_a_run_leaves(tmp_path):
 def test_the_table_of_extras_names_every_extra():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["optional-dependencies"].keys() <= words(page("install.md"))
+
+
+def test_what_readme_links_to_is_there_and_nothing_is_left_to_fill_in():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = {target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target}
+    assert {"docs/images/report.png", "docs/the-rule.md", "CONTRIBUTING.md"} <= targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert not re.search(r"\b[A-Z]+_[A-Z]+\b", text), "a placeholder"

@@ -79,11 +79,11 @@ def test_the_parameters_of_an_optimizer_and_no_others():
 
 
 class TestScaledBackward:
-    def gradient(self, scale, stand_in=False, poison=1.0):
+    def gradient(self, scale, zeroed=False, poison=1.0):
         weight = torch.tensor([2.0, -1.0], requires_grad=True)
         loss = (weight.square() * poison).sum()
-        given_up = [weight] if stand_in else None
-        scaled_backward(torch.Tensor.backward, loss, scale, stand_in=given_up)
+        parameters = [weight] if zeroed else None
+        scaled_backward(torch.Tensor.backward, loss, scale, zeroed=parameters)
         return weight.grad, loss.item()
 
     @given(scale=scales)
@@ -98,8 +98,17 @@ class TestScaledBackward:
 
     @pytest.mark.parametrize("poison", [1.0, torch.nan, torch.inf])
     def test_a_discard_can_send_zeros_to_those_who_wait(self, poison):
-        gradient, _ = self.gradient(None, stand_in=True, poison=poison)
+        gradient, _ = self.gradient(None, zeroed=True, poison=poison)
         assert gradient.tolist() == [0.0, 0.0]
+
+    def test_a_parameter_that_the_loss_does_not_reach_gets_no_gradient(self):
+        used, unused = (torch.ones(1, requires_grad=True) for _ in range(2))
+        scaled_backward(torch.Tensor.backward, used.sum(), None, zeroed=[used, unused])
+        assert used.grad.tolist() == [0.0]
+        assert unused.grad is None
+        used.grad = None
+        scaled_backward(torch.Tensor.backward, used.sum(), 1.0)
+        assert used.grad.tolist() == [1.0], "no hook is left behind"
 
     def test_arguments_are_passed_on(self):
         weight = torch.tensor(3.0, requires_grad=True)

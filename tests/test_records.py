@@ -191,6 +191,53 @@ def test_memory_is_bounded_and_the_tallies_are_not(path):
     assert len(list(read_rolls(path))) == 1000
 
 
+@pytest.mark.parametrize("left", [0, 3, 9])
+def test_a_file_that_lost_rolls_is_refused_and_left_alone(path, left):
+    write(path, records(0, left))
+    before = path.read_bytes()
+    with pytest.raises(SettingError, match=r"training goes on with step 14; move the file away"):
+        RollLog().open(path, next_batch=14, next_step=14)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_the_remedy(path):
+    write(path, records(0, 3))
+    path.write_text(path.read_text() + "not,a,roll\n")
+    with pytest.raises(SettingError, match="is not a roll: not,a,roll; move the file away"):
+        RollLog().open(path, next_batch=3, next_step=3)
+
+
+def test_a_full_disk_leaves_whole_rows_and_loses_nothing(path, monkeypatch):
+    log = RollLog()
+    log.open(path, next_batch=0)
+    for roll in records(0, 3):
+        log.append(roll)
+    log.flush()
+
+    def half_a_row(file, rows):
+        file.write("3,3,0,0,1")
+        file.flush()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("lightning_dice.records._write_rows", half_a_row)
+        log.append(record(3))
+        with pytest.raises(SettingError, match="No space left on device"):
+            log.flush()
+    assert [roll.batch for roll in read_rolls(path)] == [0, 1, 2]
+    log.close()
+    assert [roll.batch for roll in read_rolls(path)] == [0, 1, 2, 3]
+
+
+def test_a_reset_forgets_but_keeps_the_file(path):
+    log = RollLog()
+    log.open(path, next_batch=0)
+    log.append(record(0))
+    log.reset()
+    assert (log.tally.rolls, list(log.recent)) == (0, [])
+    assert len(list(read_rolls(path))) == 1
+
+
 def test_tally():
     tally = Tally()
     assert (tally.rolls, tally.mean_scale) == (0, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,20 +16,28 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_dice.checks import check_choice, check_fit, check_resume, check_setup
+from lightning_dice.checks import (
+    check_choice,
+    check_fit,
+    check_ranks,
+    check_resume,
+    check_setup,
+    check_throw,
+)
 from lightning_dice.dice import Dice
 from lightning_dice.gradients import parameters_of, scale_gradients, scaled_backward
 from lightning_dice.intercept import Layer, intercept
 from lightning_dice.metrics.functional import OUTCOMES, luck
 from lightning_dice.mini_batch import Windows
 from lightning_dice.records import RollLog
-from lightning_dice.rules import Roll, SavingThrow
+from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.trainer_state import (
     batches_done,
     clips_after_hook,
     index_of,
+    log_folder,
     logs_now,
     scaler_of,
 )
@@ -86,7 +95,7 @@ class SavingThrowCallback(Callback):
         scope: Scope = "model",
         seed: int | None = None,
     ) -> None:
-        self.throw = throw or SavingThrow()
+        self.throw = check_throw(throw or SavingThrow())
         self.granularity = check_choice("granularity", granularity, get_args(Granularity))
         self.target = check_choice("target", target, get_args(Target))
         self.scope = check_choice("scope", scope, get_args(Scope))
@@ -169,15 +178,10 @@ class SavingThrowCallback(Callback):
         siblings = _saving_throws(trainer)
         check_setup(self.throw, [c.granularity for c in siblings], trainer, pl_module)
         self._ordinal = siblings.index(self)
-        if self.seed is None:
+        if self._given_seed is None and (self.seed is None or batches_done(trainer) == 0):
             drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
             self.seed = trainer.strategy.broadcast(drawn)
-        self._detach()
-        if self.granularity == "per_mini_batch":
-            self._undo = [intercept(pl_module, "backward", self._backward(trainer, pl_module))]
-        elif clips_after_hook(trainer, pl_module):
-            clip = "configure_gradient_clipping"
-            self._undo = [intercept(pl_module, clip, self._after_clipping(trainer))]
+        check_ranks(self.settings)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -200,9 +204,15 @@ class SavingThrowCallback(Callback):
         self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
         self._windows = Windows()
         self._starts = True
-        folder = trainer.log_dir if trainer.loggers else None  # asks all ranks, so all ranks ask
-        here = folder if trainer.is_global_zero else None
-        self._path = Path(here, f"{self._name('rolls')}.csv") if here else None
+        folder = log_folder(trainer)
+        self._path = folder / f"{self._name('rolls')}.csv" if folder is not None else None
+        # Not in setup: a learning-rate search sets callbacks up and then trains without them.
+        self._detach()
+        if self.granularity == "per_mini_batch":
+            self._undo = [intercept(pl_module, "backward", self._backward(trainer, pl_module))]
+        elif clips_after_hook(trainer, pl_module):
+            clip = "configure_gradient_clipping"
+            self._undo = [intercept(pl_module, clip, self._after_clipping(trainer))]
 
     @override
     def on_train_batch_start(
@@ -215,7 +225,7 @@ class SavingThrowCallback(Callback):
         if next_batch == 0:
             self.rolls.reset()  # what this callback rolled in another training is no part of it
         if self._path is not None:
-            self.rolls.open(self._path, next_batch)
+            self.rolls.open(self._path, next_batch, trainer.global_step)
 
     @override
     def on_train_batch_end(
@@ -246,7 +256,8 @@ class SavingThrowCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         self._detach()
-        self.rolls.close()
+        with suppress(SettingError):  # the error at hand matters more
+            self.rolls.close()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -284,8 +295,8 @@ class SavingThrowCallback(Callback):
             batch = batches_done(trainer)
             roll = self._roll(trainer, batch)
             self._windows.rolled(batch, roll.discard)
-            stand_in = pl_module.parameters() if waited_for else None
-            scaled_backward(backward, loss, roll.scale, *args, stand_in=stand_in, **kwargs)
+            zeroed = pl_module.parameters() if waited_for else None
+            scaled_backward(backward, loss, roll.scale, *args, zeroed=zeroed, **kwargs)
 
         return roll_then_backward
 

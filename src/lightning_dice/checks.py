@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
@@ -24,6 +25,37 @@ def check_choice(setting: str, value: T, allowed: Sequence[str]) -> T:
     if value not in allowed:
         raise SettingError(setting, value, f"expected {' or '.join(allowed)}")
     return value
+
+
+def check_throw(throw: object) -> SavingThrow:
+    """``throw`` if it is a saving throw.
+
+    Example:
+        >>> check_throw("d20")
+        Traceback (most recent call last):
+        lightning_dice.rules.errors.SettingError: throw='d20': expected a SavingThrow, such as \
+SavingThrow('d20', threshold=10)
+    """
+    if not isinstance(throw, SavingThrow):
+        example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
+        raise SettingError("throw", throw, example)
+    return throw
+
+
+def check_ranks(settings: Mapping[str, Any]) -> None:
+    """Refuse ranks that would roll apart, on all of them.
+
+    Raises:
+        SettingError: Naming the first setting that differs and what each rank has.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    ranks: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(ranks, dict(settings))
+    for key in settings:
+        values = [rank[key] for rank in ranks]
+        if any(value != values[0] for value in values):
+            raise SettingError(key, values, "the ranks differ; start all of them with the same")
 
 
 def check_setup(

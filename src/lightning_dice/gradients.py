@@ -54,21 +54,22 @@ def scaled_backward(
     loss: Tensor,
     scale: float | None,
     *args: Any,
-    stand_in: Iterable[Tensor] | None = None,
+    zeroed: Iterable[Tensor] | None = None,
     **kwargs: Any,
 ) -> None:
     """Run ``backward`` so that the batch's gradient is ``scale`` times its own.
 
-    A discarded batch is not propagated at all: multiplying its loss by 0 would turn a NaN or an
-    infinity inside it into NaN gradients.
+    A discarded batch is not propagated at all, if nobody waits for it: multiplying its loss by 0
+    would turn a NaN or an infinity inside it into NaN gradients.
 
     Args:
         backward: Called with the loss to propagate, then ``args`` and ``kwargs``.
         loss: The true loss, a scalar; it is left as it is.
         scale: The factor, or ``None`` for a discard.
         *args: Passed on.
-        stand_in: Parameters through which a discarded batch sends zeros all the same, where others
-            wait for gradients: ranks that reduce them, a gradient scaler that inspects them.
+        zeroed: Parameters that a discarded batch is propagated to all the same, arriving as zeros,
+            where others wait for gradients: ranks that reduce them, a gradient scaler that
+            inspects them. Those that the loss does not reach get none.
         **kwargs: Passed on.
 
     Example:
@@ -78,8 +79,18 @@ def scaled_backward(
         tensor(1.5000)
     """
     if scale is None:
-        if stand_in is not None:
-            nothing = sum((p.sum() * 0 for p in stand_in if p.requires_grad), loss.new_zeros(()))
-            backward(nothing, *args, **kwargs)
+        if zeroed is None:
+            return
+        # At the parameters, not at the loss: 0 times a NaN on the way there is a NaN.
+        hooks = [
+            p.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+            for p in zeroed
+            if p.requires_grad
+        ]
+        try:
+            backward(loss, *args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
     else:
         backward(loss if scale == 1 else loss * scale, *args, **kwargs)

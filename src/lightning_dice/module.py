@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule
 from typing_extensions import override
 
 from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.checks import check_throw
 from lightning_dice.rules import SavingThrow
 
 
@@ -47,7 +48,7 @@ class DiceLightningModule(LightningModule):
         self, saving_throw: SavingThrow | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.saving_throw = saving_throw
+        self.saving_throw = None if saving_throw is None else check_throw(saving_throw)
         self.dice_seed = seed
 
     @override

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,7 +148,7 @@ class RollLog:
             if len(self._pending) >= PENDING:
                 self.flush()
 
-    def open(self, path: Path, next_batch: int) -> None:
+    def open(self, path: Path, next_batch: int, next_step: int = 0) -> None:
         """Write to ``path`` from mini-batch ``next_batch`` on.
 
         A resumed run rolls again what came after its checkpoint, so those rows are dropped. A run
@@ -156,33 +157,46 @@ class RollLog:
         Args:
             path: The file, made with its folder when it is not there.
             next_batch: The mini-batch that training goes on with.
+            next_step: The optimizer step that it goes on with.
 
         Raises:
-            SettingError: If the folder cannot be written.
+            SettingError: If the folder cannot be written, or if rolls from before ``next_batch``
+                are missing in the file, so that to go on would leave a gap.
         """
         try:
             self.flush()
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and next_batch == 0:
                 path.rename(_free_name(path))
-            kept = [r for r in read_rolls(path) if r.batch < next_batch] if path.exists() else []
+            kept = _rolls_before(path, next_batch, next_step) if path.exists() else []
             # Replaced in one piece: a crash leaves the old file or the new one.
             draft = path.with_name(path.name + ".part")
             with draft.open("w", newline="", encoding="utf-8") as file:
                 _write_rows(file, [RollRecord._fields, *kept])
             draft.replace(path)
         except OSError as error:
-            raise SettingError(
-                "folder", str(path.parent), f"rolls.csv cannot be written there ({error.strerror})"
-            ) from error
+            raise _unwritable(path, error) from error
         self.path = path
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write what is pending.
+
+        Raises:
+            SettingError: If it cannot be written; the file is left as it was, and what is pending
+                goes with the next flush.
+        """
         if self.path is None or not self._pending:
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            _write_rows(file, self._pending)
+        try:
+            size = self.path.stat().st_size
+            try:
+                with self.path.open("a", newline="", encoding="utf-8") as file:
+                    _write_rows(file, self._pending)
+            except OSError:
+                os.truncate(self.path, size)  # a full disk takes half a row
+                raise
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         self._pending.clear()
 
     def close(self) -> None:
@@ -205,6 +219,24 @@ class RollLog:
 
 def _write_rows(file: Any, rows: list[Any]) -> None:
     csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _rolls_before(path: Path, batch: int, step: int) -> list[RollRecord]:
+    move = "move the file away to go on in a new one"
+    try:
+        kept = [record for record in read_rolls(path) if record.batch < batch]
+    except SettingError as error:
+        raise SettingError("rolls", str(path), f"{error.remedy}; {move}") from error
+    last_step, last_batch = (kept[-1].step, kept[-1].batch) if kept else (-1, -1)
+    if last_step < step - 1 and last_batch < batch - 1:
+        gap = f"ends at step {last_step}, and training goes on with step {step}"
+        raise SettingError("rolls", str(path), f"{gap}; {move}")
+    return kept
+
+
+def _unwritable(path: Path, error: OSError) -> SettingError:
+    remedy = f"{path.name} cannot be written there ({error.strerror}); make room or choose another"
+    return SettingError("folder", str(path.parent), remedy)
 
 
 def _free_name(path: Path) -> Path:

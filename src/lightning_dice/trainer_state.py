@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.optim import Optimizer
 
@@ -25,11 +27,32 @@ def logs_now(trainer: Trainer) -> bool:
 
 
 def clips_after_hook(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether gradients are clipped after ``on_before_optimizer_step``."""
+    """Whether gradients may be clipped after a callback's ``on_before_optimizer_step``.
+
+    The module's own hook of that name runs after the callbacks', and people clip in it.
+    """
     if not pl_module.automatic_optimization:
         return False  # what clips by hand has clipped before
-    own = is_overridden("configure_gradient_clipping", pl_module)
+    hooks = ("configure_gradient_clipping", "on_before_optimizer_step")
+    own = any(is_overridden(hook, pl_module) for hook in hooks)
     return own or trainer.gradient_clip_val is not None
+
+
+def log_folder(trainer: Trainer) -> Path | None:
+    """Where the first logger keeps this run's files, on the rank that writes; or ``None``.
+
+    A logger whose ``save_dir`` is shared by all of its runs has a folder for each below it, as
+    Lightning's checkpoints have.
+    """
+    if not trainer.loggers or not trainer.is_global_zero:
+        return None
+    logger = trainer.loggers[0]
+    if isinstance(logger, CSVLogger | TensorBoardLogger):
+        return Path(logger.log_dir)
+    if logger.save_dir is None:
+        return None
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir, str(logger.name), version)
 
 
 def scaler_of(trainer: Trainer) -> Any:

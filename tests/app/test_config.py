@@ -5,7 +5,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from lightning_dice import SavingThrow
-from lightning_dice.app.build import build_saving_throw, build_task, build_trainer
+from lightning_dice.app.build import build_saving_throw, build_task, build_trainer, check_batches
 from lightning_dice.app.schema import config_folder
 from lightning_dice.rules import Die, SettingError
 
@@ -50,11 +50,11 @@ def test_every_option_is_composed_and_instantiated(option, composed, tmp_path, m
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     callback = build_saving_throw(config)
     model, data = build_task(config)
-    trainer = build_trainer(config, tmp_path / "run", model, callback, next_step=0)
+    trainer = build_trainer(config, tmp_path / "run", model, callback)
     assert callback in trainer.callbacks
     assert model.kind == data.kind
     name = option.split("=")[1]
-    assert len(trainer.loggers) == (1 if name in ("csv", "none") else 2)
+    assert len(trainer.loggers) == (0 if name in ("csv", "none") else 1)
 
 
 def test_defaults_are_those_of_the_python_signature(composed):
@@ -98,7 +98,6 @@ def test_data_brings_a_model_that_fits(composed):
     ("override", "named"),
     [
         ("saving_throw.threshhold=3", "threshhold"),
-        ("saving_throw.threshold=abc", "abc"),
         ("trainer.max_steps=many", "many"),
         ("model.width=wide", "wide"),
         ("data.batch_size=2.5", "2.5"),
@@ -117,6 +116,7 @@ def test_misspelt_keys_and_wrong_types_are_refused(composed, override, named):
     ("overrides", "message"),
     [
         (["saving_throw.threshold=0"], "threshold=0: expected a whole number from 1 to 20"),
+        (["saving_throw.threshold=abc"], "threshold='abc': expected a whole number from 1 to 20"),
         (["saving_throw.threshold=99"], "threshold=99: unreachable"),
         (["saving_throw.die=d1"], "die='d1'"),
         (["saving_throw.scaling=[1,2]"], "a table needs one factor per face, 20 of them"),
@@ -137,6 +137,8 @@ def test_impossible_saving_throws_are_refused(composed, overrides, message):
     [
         (["model.heads=3"], "model.heads=3: expected a divisor of model.width=128"),
         (["model.layers=0"], "model.layers=0"),
+        (["model.width=0"], "model.width=0"),
+        (["model._target_=nope.Nope"], "nope"),
         (["model.dropout=1.5"], "model.dropout=1.5"),
         (["model.warmup=1"], "model.warmup=1"),
         (["optimizer.lr=-1"], "Invalid learning rate: -1"),
@@ -160,7 +162,21 @@ def test_impossible_trainers_are_refused(composed, override, tmp_path):
     config = composed(override, "data=digits")
     model, _ = build_task(config)
     with pytest.raises(SettingError, match=r"^trainer="):
-        build_trainer(config, tmp_path, model, build_saving_throw(config), next_step=0)
+        build_trainer(config, tmp_path, model, build_saving_throw(config))
+
+
+def test_data_that_fills_no_batch_is_refused(composed):
+    _, data = build_task(composed("data=digits", "data.batch_size=5000"))
+    with pytest.raises(SettingError, match=r"data\.batch_size=5000: there are 1438 examples"):
+        check_batches(data)
+
+
+@pytest.mark.parametrize("name", ["max_steps", "accumulate_grad_batches", "val_check_interval"])
+def test_a_trainer_that_does_nothing_is_refused(name, composed, tmp_path):
+    config = composed(f"trainer.{name}=0", "data=digits")
+    model, _ = build_task(config)
+    with pytest.raises(SettingError, match=f"trainer.{name}=0"):
+        build_trainer(config, tmp_path, model, build_saving_throw(config))
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
@@ -173,5 +189,5 @@ def test_a_missing_logger_names_its_extra(package, composed, tmp_path, monkeypat
     config = composed(f"logger={package}", "data=digits")
     model, _ = build_task(config)
     with pytest.raises(SettingError) as caught:
-        build_trainer(config, tmp_path, model, build_saving_throw(config), next_step=0)
+        build_trainer(config, tmp_path, model, build_saving_throw(config))
     assert f"pip install 'lightning-dice[{package}]'" in str(caught.value)

@@ -62,6 +62,13 @@ class TestCommand:
         assert {summary["status"] for summary in summaries} == {"finished"}
         assert {summary["dice"]["seed"] for summary in summaries} == {0, 1}
 
+    def test_a_sweep_of_several_processes_is_refused(self, tmp_path):
+        ddp = ["trainer=ddp", "trainer.accelerator=cpu", "seed=0,1"]
+        done = command("-m", *QUICK, *ddp, cwd=tmp_path, check=False)
+        assert done.returncode == 1
+        assert "sweep with trainer.devices=1" in done.stderr
+        assert len(list(tmp_path.glob("multirun/*/*"))) == 1
+
     def test_two_processes_roll_what_one_does(self, tmp_path):
         both = [*QUICK, "logger=none"]
         ddp = ["trainer=ddp", "trainer.accelerator=cpu"]
@@ -75,7 +82,11 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("argument", "message"),
         [
-            ("threshold=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
+            ("threshold=abc", "threshold='abc': expected a whole number from 1 to 20"),
+            (
+                "trainer.max_steps=abc",
+                "Value 'abc' of type 'str' could not be converted to Integer",
+            ),
             ("threshold=99", "threshold=99: unreachable, as d20 totals at most 20"),
             ("die=dX", "die='dX': expected dice notation such as d20"),
             ("trainer.max_stepz=3", "Key 'max_stepz' not in 'TrainerConfig'"),

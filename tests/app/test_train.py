@@ -112,6 +112,32 @@ class TestResume:
             run("ckpt_path=last", "die=d12")
         assert {path: path.read_bytes() for path in files} == kept
 
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("model.channels=8", "holds another model"),
+            ("trainer.precision=soft", "^trainer="),
+            ("data.batch_size=5000", "data.batch_size=5000"),
+        ],
+    )
+    def test_what_is_refused_leaves_the_run_alone(self, run, tmp_path, override, message):
+        run()
+        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+        kept = {path: path.read_bytes() for path in files}
+        with pytest.raises(SettingError, match=message):
+            run("ckpt_path=last", override)
+        assert {path: path.read_bytes() for path in files} == kept
+
+    def test_the_last_step_is_saved(self, run, tmp_path):
+        run("trainer.max_steps=4")  # validation, and with it a checkpoint, is due after the third
+        run("ckpt_path=last", "trainer.max_steps=8")
+        records = list(read_rolls(tmp_path / "run" / "rolls.csv"))
+        assert [record.step for record in records] == list(range(8))
+        header, *rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+        place, step = (header.split(",").index(name) for name in ("dice/mean_scale", "step"))
+        steps = [row.split(",")[step] for row in rows if row.split(",")[place]]
+        assert steps == ["1", "3", "5", "7"]
+
     def test_a_missing_checkpoint(self, run):
         with pytest.raises(SettingError, match=r"ckpt_path='last': there is no checkpoint at"):
             run("ckpt_path=last")

@@ -68,6 +68,18 @@ def test_the_users_own_clipping_runs_once_on_the_raw_gradient():
     assert model.norms[0] == plain.norms[0]
 
 
+def test_a_module_that_clips_in_its_own_hook_clips_first():
+    class Hook(Toy):
+        def on_before_optimizer_step(self, optimizer):
+            torch.nn.utils.clip_grad_norm_(self.parameters(), 0.01)
+
+    callback, expected = rolls(THROW)
+    model = Hook(sgd)
+    fit(model, [callback], max_steps=STEPS)
+    weights, _ = train(sgd, STEPS, expected, clip=clip_by_norm(0.01))
+    assert same(model.weights(), weights)
+
+
 def test_the_module_is_left_as_it_was():
     model = Toy(sgd)
     before = set(vars(model))

@@ -1,12 +1,15 @@
 """Trains the toy model on as many gloo processes as argv says; each rank leaves what it has.
 
-Run as ``python ddp_script.py FOLDER PROCESSES GRANULARITY ACCUMULATE``.
+Run as ``python ddp_script.py FOLDER PROCESSES GRANULARITY ACCUMULATE [unused|apart]``: with a
+parameter that no loss reaches, or with a seed that differs by rank.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
@@ -31,13 +34,19 @@ class Leave(Callback):
 def main() -> None:
     folder, processes = Path(sys.argv[1]), int(sys.argv[2])
     throw = SavingThrow("d4", 2, [None, 0.5, -0.25, 1.0])
-    callback = SavingThrowCallback(throw, granularity=sys.argv[3], seed=6)
+    mode = sys.argv[5] if len(sys.argv) > 5 else ""
+    seed = 6 + (int(os.environ.get("LOCAL_RANK", 0)) if mode == "apart" else 0)
+    callback = SavingThrowCallback(throw, granularity=sys.argv[3], seed=seed)
+    model = Toy(adamw)
+    if mode == "unused":
+        model.unused = torch.nn.Parameter(torch.ones(2))
+    strategy = "ddp_find_unused_parameters_true" if mode == "unused" else "ddp"
     fit(
-        Toy(adamw),
+        model,
         [callback, Leave(folder, callback)],
         max_steps=12,
         devices=processes,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=strategy if processes > 1 else "auto",
         accumulate_grad_batches=int(sys.argv[4]),
         logger=CSVLogger(folder, name="", version=""),
     )

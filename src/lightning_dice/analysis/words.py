@@ -14,11 +14,10 @@ from lightning_dice.analysis.phrases import (
     whole,
 )
 from lightning_dice.analysis.run import Run, finite
+from lightning_dice.rules import LOW_EFFICIENCY
 
 UNUSUAL = 0.05
 """A p-value from which luck is called ordinary."""
-HOPELESS = 0.02
-"""An efficiency under which training is not expected to learn much."""
 
 _KINDS = {
     "discard": "discarded",
@@ -136,7 +135,7 @@ def signal(run: Run) -> str:
     text = f"The odds leave about as much signal as {kept}"
     return (
         f"{text}, and with so little of it training rarely learns."
-        if (odds.efficiency < HOPELESS)
+        if (odds.efficiency < LOW_EFFICIENCY)
         else f"{text}."
     )
 

@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice.app.data.base import TaskData
-from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import TaskModel
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.callback import SavingThrowCallback
@@ -39,7 +38,11 @@ def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
         SettingError: If either, or the optimizer, has a setting that it cannot use, or if the model
             takes another kind of data.
     """
-    _check_match(get_class(config.model._target_), get_class(config.data._target_))
+    with _refused("model", config.model):
+        model_class = get_class(config.model._target_)
+    with _refused("data", config.data):
+        data_class = get_class(config.data._target_)
+    _check_match(model_class, data_class)
     with _refused("data", config.data):
         data: TaskData = instantiate(config.data)
     with _refused("optimizer", config.optimizer):
@@ -49,6 +52,15 @@ def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
     with _refused("model", config.model):
         model: TaskModel = instantiate(config.model, optimizer=optimizer)
     return model, data
+
+
+def check_batches(data: TaskData) -> None:
+    """Refuse data that does not fill one batch to train on."""
+    data.setup("fit")
+    examples = len(data.train)  # type: ignore[arg-type]
+    if examples < data.batch_size:
+        remedy = f"there are {examples} examples to train on; expected no more than that"
+        raise SettingError("data.batch_size", data.batch_size, remedy)
 
 
 def _check_match(model: type[TaskModel], data: type[TaskData]) -> None:
@@ -66,7 +78,6 @@ def build_trainer(
     folder: Path,
     model: TaskModel,
     dice: SavingThrowCallback,
-    next_step: int,
 ) -> Trainer:
     """A Trainer that keeps everything it writes in ``folder``.
 
@@ -75,7 +86,9 @@ def build_trainer(
         folder: The output folder.
         model: Says which metric the best checkpoint is chosen by.
         dice: The saving throw.
-        next_step: The step that training goes on with; 0 for a new run.
+
+    Raises:
+        SettingError: If Lightning cannot make such a Trainer, or a logger's package is missing.
     """
     metric = model.metric
     checkpoint = ModelCheckpoint(
@@ -87,14 +100,17 @@ def build_trainer(
         enable_version_counter=False,
     )
     callbacks: list[Callback] = [dice, DiceProgressBar(), checkpoint]
-    loggers = [metrics_file(folder, next_step), *_build_loggers(config.logger, folder)]
+    loggers = _build_loggers(config.logger, folder)
     given = {key: value for key, value in _plain(config.trainer).items() if value is not None}
     given["check_val_every_n_epoch"] = config.trainer.check_val_every_n_epoch  # None is a choice
+    for name in ("max_steps", "max_epochs", "accumulate_grad_batches", "val_check_interval"):
+        if given.get(name) == 0:
+            raise SettingError(f"trainer.{name}", 0, "nothing would happen; expected more")
     try:
         return Trainer(
             **given,
             callbacks=callbacks,
-            logger=loggers,
+            logger=loggers or False,
             default_root_dir=folder,
             enable_model_summary=False,
         )

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -60,6 +61,13 @@ def main() -> None:
 
 def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices not in (1, "1", None):
+        raise SettingError(
+            "trainer.devices",
+            config.trainer.devices,
+            "every process of a job would start the whole sweep again; sweep with trainer.devices=1"
+            ", or start the jobs one by one without -m",
+        )
     folder = Path(hydra_config.runtime.output_dir)
     summary = train(config, folder, hydra_config.runtime.choices)
     _say(summary, folder)
@@ -127,7 +135,7 @@ def _value(option: Path) -> object:
 def _message(error: BaseException) -> str:
     if _is_about_a_file(error):
         folder = "the output folder is chosen by hydra.run.dir (hydra.sweep.dir with -m)"
-        return f"{error.filename}: {error.strerror}; {folder}"
+        return f"{error.filename or 'output folder'}: {error.strerror}; {folder}"
     text = str(error)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text = f"{text}\n{error.__cause__}"
@@ -135,8 +143,8 @@ def _message(error: BaseException) -> str:
 
 
 def _is_about_a_file(error: BaseException) -> TypeGuard[OSError]:
-    # Hydra's own error for a missing option is an OSError too, but of no file.
-    return isinstance(error, OSError) and error.filename is not None
+    # Hydra's own error for a missing option is an OSError too.
+    return isinstance(error, OSError) and not isinstance(error, HydraException)
 
 
 def _quieten() -> None:

@@ -34,7 +34,7 @@ def _default(function: Callable[..., Any], parameter: str) -> Any:
 @dataclass
 class SavingThrowConfig:
     die: str = MISSING
-    threshold: int = MISSING
+    threshold: Any = MISSING  # checked by SavingThrow, which knows what the die can reach
     scaling: Any = MISSING  # a name, or one factor per face
     normalize: str = _default(SavingThrow, "normalize")
 

@@ -17,9 +17,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice.analysis import write_report
-from lightning_dice.app.build import CHECKPOINTS, build_saving_throw, build_task, build_trainer
+from lightning_dice.app.build import (
+    CHECKPOINTS,
+    build_saving_throw,
+    build_task,
+    build_trainer,
+    check_batches,
+)
 from lightning_dice.app.data.base import Baseline
-from lightning_dice.app.models.base import Metric
+from lightning_dice.app.metrics_file import metrics_file
+from lightning_dice.app.models.base import Metric, TaskModel
 from lightning_dice.app.summary import FORMAT, NAME, describe_dice, versions, write_summary
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SettingError
@@ -51,13 +58,16 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
     dice = build_saving_throw(config)
     seed_everything(config.seed, workers=True, verbose=False)
     model, data = build_task(config)
-    next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice)
+    check_batches(data)
+    next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice, model)
     baseline = data.baseline()
+    trainer = build_trainer(config, folder, model, dice)
     is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    # From here on things are written; what could be refused has been.
     if is_writer:
         _claim(folder, resumes=checkpoint is not None)
         OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    trainer = build_trainer(config, folder, model, dice, next_step)
+    trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
 
     metrics: dict[str, float] = {}
 
@@ -84,14 +94,15 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
     record("running")
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
+        trainer.save_checkpoint(folder / CHECKPOINTS / "last.ckpt")
         if trainer.world_size == 1:
             metrics.update(_metrics(trainer))  # validating forgets what training measured
             trainer.validate(model, data, verbose=False)  # the last step may lie between two
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        record("interrupted" if stopped else "failed", error)
-        if is_writer:
-            with suppress(SettingError, OSError):  # the error at hand matters more
+        with suppress(SettingError, OSError):  # the error at hand matters more
+            record("interrupted" if stopped else "failed", error)
+            if is_writer:
                 write_report(folder)
         raise
     finally:
@@ -111,15 +122,19 @@ def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
     return path
 
 
-def _check_checkpoint(path: Path, dice: SavingThrowCallback) -> int:
-    """The step that training goes on with, if ``dice`` may go on from that checkpoint."""
+def _check_checkpoint(path: Path, dice: SavingThrowCallback, model: TaskModel) -> int:
+    """The step that training goes on with, if it may go on from that checkpoint."""
     try:
         checkpoint = torch.load(path, map_location="meta", weights_only=True)
         step, states = int(checkpoint["global_step"]), checkpoint["callbacks"]
+        theirs = {name: weight.shape for name, weight in checkpoint["state_dict"].items()}
     except Exception as error:
         remedy = f"cannot be read as a checkpoint ({type(error).__name__})"
         raise SettingError("ckpt_path", str(path), remedy) from error
     dice.check_states(states, keys={dice.state_key})
+    if theirs != {name: weight.shape for name, weight in model.state_dict().items()}:
+        remedy = "holds another model; resume with the same model settings"
+        raise SettingError("ckpt_path", str(path), remedy)
     return step
 
 

@@ -9,13 +9,14 @@ from typing import Literal
 
 from lightning_dice.rules.errors import SettingError
 
-MAX_SIDES = 1_000_000
+MAX_SIDES = 10_000
 """Odds list every face, so a die has a largest size."""
 MAX_COUNT = 100
 """Most dice one throw may roll before it keeps one."""
 
 _NOTATION = re.compile(
-    r"(?P<count>[1-9]\d{0,2})?d(?P<sides>\d{1,9})(?:k(?P<keep>[hl])1?)?(?P<modifier>[+-]\d{1,9})?"
+    r"(?P<count>[1-9][0-9]{0,2})?d(?P<sides>[0-9]{1,9})"
+    r"(?:k(?P<keep>[hl])1?)?(?P<modifier>[+-][0-9]{1,9})?"
 )
 _ALLOWED = (
     "expected dice notation such as d20, d6+1, d20-2, 2d20kh1 (advantage: the higher of two) "
@@ -28,7 +29,7 @@ class Die:
     """A die, possibly rolled several times with one face kept.
 
     Args:
-        sides: Number of faces, 2 to 1 000 000.
+        sides: Number of faces, 2 to 10 000.
         modifier: Added to the natural face to give the total.
         count: How many times the die is rolled; one face is kept.
         keep: Which face is kept when ``count`` is over one: ``"highest"`` is advantage,
@@ -86,7 +87,7 @@ class Die:
             -1
             >>> Die.parse("d1")
             Traceback (most recent call last):
-            lightning_dice.rules.errors.SettingError: die='d1': a die has 2 to 1000000 sides
+            lightning_dice.rules.errors.SettingError: die='d1': a die has 2 to 10000 sides
         """
         if isinstance(notation, Die):
             return notation

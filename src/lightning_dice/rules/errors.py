@@ -1,4 +1,7 @@
-"""The one error that every refused setting raises."""
+"""The one error that every refused setting raises, and the commonest reason for it."""
+
+from operator import index
+from typing import SupportsIndex
 
 
 class SettingError(ValueError):
@@ -24,3 +27,19 @@ class SettingError(ValueError):
         # Exceptions are rebuilt from their message alone unless told otherwise; this one has to
         # survive the trip back from a worker process.
         return type(self), (self.setting, self.value, self.remedy)
+
+
+def whole_number(setting: str, value: object, allowed: str) -> int:
+    """``value`` as an ``int``, if it is a whole number of whatever type; ``True`` is none.
+
+    Raises:
+        SettingError: With ``allowed`` as the remedy.
+
+    Example:
+        >>> import numpy as np
+        >>> whole_number("threshold", np.int64(10), "expected a whole number")
+        10
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise SettingError(setting, value, allowed)
+    return index(value)

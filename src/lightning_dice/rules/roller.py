@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_dice.rules.die import Die
-from lightning_dice.rules.errors import SettingError
+from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.outcome import Roll
 from lightning_dice.rules.saving_throw import SavingThrow
 
@@ -38,9 +38,11 @@ def check_seed(seed: object, setting: str = "seed") -> int:
     Raises:
         SettingError: If it is not a whole number from 0 to 2^64 - 1.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < _WORDS:
-        raise SettingError(setting, seed, "expected a whole number from 0 to 2^64 - 1")
-    return seed
+    allowed = "expected a whole number from 0 to 2^64 - 1"
+    number = whole_number(setting, seed, allowed)
+    if not 0 <= number < _WORDS:
+        raise SettingError(setting, seed, allowed)
+    return number
 
 
 class Roller:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from lightning_dice.rules.die import Die
-from lightning_dice.rules.errors import SettingError
+from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
 from lightning_dice.rules.scaling import Factor, Table, Throw, check_scaling, factor_of
@@ -175,8 +175,7 @@ def _check_threshold(threshold: object, die: Die) -> int:
     if top < 1:
         raise SettingError("die", str(die), f"totals at most {top}, and a threshold is at least 1")
     allowed = f"expected a whole number from 1 to {top}"
-    if not isinstance(threshold, int) or isinstance(threshold, bool):
-        raise SettingError("threshold", threshold, allowed)
+    threshold = whole_number("threshold", threshold, allowed)
     if threshold > top:
         raise SettingError(
             "threshold",

@@ -64,6 +64,8 @@ class GPT(nn.Module):
 
     def __init__(self, context: int, layers: int, heads: int, width: int, dropout: float) -> None:
         super().__init__()
+        if width < 1:
+            raise SettingError("model.width", width, "expected 1 or more")
         if heads < 1 or width % heads:
             raise SettingError("model.heads", heads, f"expected a divisor of model.width={width}")
         if layers < 1:
@@ -83,7 +85,11 @@ class GPT(nn.Module):
 
     @override
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map bytes ``(B, T)``, int64, to logits ``(B, T, 256)``."""
+        """Map bytes ``(B, T)``, int64, to logits ``(B, T, 256)``; T is at most ``context``."""
+        context = len(self.positions.weight)
+        if tokens.shape[1] > context:
+            remedy = f"the data's windows have {tokens.shape[1]} bytes; expected that or more"
+            raise SettingError("model.context", context, remedy)
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
         return F.linear(self.norm(self.blocks(x)), self.tokens.weight)
 
