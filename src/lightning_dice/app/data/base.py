@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class Baseline(NamedTuple):
     value: float
 
 
-class TaskData(LightningDataModule):
+class TaskData(LightningDataModule, ABC):
     """Training and validation sets, loaded in ``setup``.
 
     Args:
@@ -47,13 +48,13 @@ class TaskData(LightningDataModule):
         self.batch_size = batch_size
         self.val_fraction = val_fraction
 
+    @abstractmethod
     def split(self) -> tuple[Dataset[Batch], Dataset[Batch]]:
         """The training and the validation set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def baseline(self) -> Baseline:
         """The baseline of this data, computed from it."""
-        raise NotImplementedError
 
     @override
     def setup(self, stage: str) -> None:
