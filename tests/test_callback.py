@@ -378,13 +378,6 @@ class TestRefusals:
         with pytest.raises(SettingError, match=r"strategy='deepspeed'.*use fsdp or ddp"):
             callback.setup(trainer, Toy(), "fit")
 
-    def test_a_fused_optimizer_under_a_gradient_scaler(self):
-        scaler = torch.amp.GradScaler("cpu")
-        plugin = MixedPrecision("16-mixed", "cpu", scaler)
-        model = Toy(lambda parameters: torch.optim.AdamW(parameters, fused=True))
-        with pytest.raises(SettingError, match=r"bf16-mixed.*fused=False"):
-            fit(model, [SavingThrowCallback(THROW)], plugins=plugin)
-
 
 class TestScaler:
     @pytest.mark.filterwarnings("ignore:gradient clipping comes after the rolls")

@@ -14,18 +14,19 @@ THROW = SavingThrow("d20", 10)
 def test_asking_again_gives_the_same_roll_and_no_second_record():
     log = RollLog()
     dice = Dice(THROW, 3, log)
-    rolls = [dice.roll(step, step=step, batch=2 * step) for step in (0, 0, 0, 1, 1, 2)]
+    rolls = [dice.roll(step, step=step, batch=2 * step)[0] for step in (0, 0, 0, 1, 1, 2)]
     assert [roll.natural for roll in rolls[2:]] == [
         Roller(THROW, 3).roll(step).natural for step in (0, 1, 1, 2)
     ]
     assert [(r.step, r.batch) for r in log.recent] == [(0, 0), (1, 2), (2, 4)]
-    assert dice.last_roll == rolls[-1] == log.recent[-1].roll
+    assert dice.newest == [rolls[-1]] == [log.recent[-1].roll]
 
 
 def test_optimizers_and_saving_throws_have_streams_of_their_own():
     def naturals(ordinal, optimizer):
         dice = Dice(THROW, 3, RollLog(), ordinal)
-        return tuple(dice.roll(k, step=k, batch=k, optimizer=optimizer).natural for k in range(40))
+        rolls = (dice.roll(k, step=k, batch=k, optimizer=optimizer) for k in range(40))
+        return tuple(roll.natural for (roll,) in rolls)
 
     streams = [naturals(ordinal, optimizer) for ordinal in (0, 1) for optimizer in (0, 1)]
     assert len(set(streams)) == 4

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_dice.gradients import parameters_of, scale_gradients, scaled_backward
+from lightning_dice.gradients import scale_gradients, scaled_backward
 
 scales = st.floats(-50, 50, allow_nan=False)
 
@@ -21,7 +21,7 @@ def test_every_gradient_is_multiplied_in_place(scale, values):
     gradients = [torch.tensor(values), torch.tensor([values]).double()]
     expected = [gradient * scale for gradient in gradients]
     weights = [parameter(gradient) for gradient in gradients]
-    scale_gradients(weights, scale)
+    scale_gradients([(weights, scale)])
     for weight, gradient, wanted in zip(weights, gradients, expected, strict=True):
         assert weight.grad is gradient
         assert torch.equal(gradient, wanted)
@@ -30,28 +30,28 @@ def test_every_gradient_is_multiplied_in_place(scale, values):
 def test_scale_one_touches_nothing():
     gradient = torch.tensor([torch.nan, 1.0])
     version = gradient._version
-    scale_gradients([parameter(gradient)], 1.0)
+    scale_gradients([([parameter(gradient)], 1.0)])
     assert gradient._version == version
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, None])
 def test_parameters_without_a_gradient_are_passed_over(scale):
     weight = torch.nn.Parameter(torch.ones(2))
-    scale_gradients([weight], scale)
-    scale_gradients([], scale)
+    scale_gradients([([weight], scale)])
+    scale_gradients([([], scale)])
     assert weight.grad is None
 
 
 def test_a_discard_leaves_no_gradient():
     weights = [parameter(torch.ones(2)), parameter(torch.ones(3, 3))]
-    scale_gradients(weights, None)
+    scale_gradients([(weights, None)])
     assert [weight.grad for weight in weights] == [None, None]
 
 
 def test_sparse_half_and_empty_gradients():
     sparse = torch.sparse_coo_tensor([[0, 2]], [1.0, 3.0], (4,), check_invariants=True)
     weights = [parameter(sparse), parameter(torch.ones(2).half()), parameter(torch.ones(0))]
-    scale_gradients(weights, -0.5)
+    scale_gradients([(weights, -0.5)])
     assert weights[0].grad.to_dense().tolist() == [-0.5, 0, -1.5, 0]
     assert weights[1].grad.dtype is torch.half
     assert weights[1].grad.tolist() == [-0.5, -0.5]
@@ -66,16 +66,27 @@ def test_scaling_needs_no_device_answer(monkeypatch):
     weights = [parameter(torch.ones(2))]
     for name in ("item", "tolist", "__bool__", "__float__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    scale_gradients(weights, 0.25)
-    scale_gradients(weights, None)
+    scale_gradients([(weights, 0.25)])
+    scale_gradients([(weights, None)])
 
 
-def test_the_parameters_of_an_optimizer_and_no_others():
-    mine, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    groups = [{"params": [mine.weight]}, {"params": [mine.bias], "lr": 0.5}]
-    parameters = parameters_of(torch.optim.SGD(groups, lr=0.1))
-    assert [id(p) for p in parameters] == [id(mine.weight), id(mine.bias)]
-    assert not {id(p) for p in parameters} & {id(p) for p in other.parameters()}
+def test_parts_have_scales_of_their_own_in_one_kernel(monkeypatch):
+    calls = []
+    kernel = torch._foreach_mul_
+    monkeypatch.setattr(torch, "_foreach_mul_", lambda *args: calls.append(1) or kernel(*args))
+    weights = [parameter(torch.ones(2)) for _ in range(5)]
+    untouched = weights[2].grad
+    parts = [(weights[:2], 0.5), (weights[2:3], 1.0), (weights[3:4], None), (weights[4:], -2.0)]
+    scale_gradients(parts)
+    assert [w.grad if w.grad is None else w.grad.tolist() for w in weights] == [
+        [0.5, 0.5],
+        [0.5, 0.5],
+        [1.0, 1.0],
+        None,
+        [-2.0, -2.0],
+    ]
+    assert weights[2].grad is untouched
+    assert len(calls) == 1
 
 
 class TestScaledBackward:

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_dice.checks import (
     check_choice,
-    check_fit,
     check_ranks,
     check_resume,
     check_setup,
+    check_strangers,
     check_throw,
 )
 from lightning_dice.dice import Dice
-from lightning_dice.gradients import parameters_of, scale_gradients, scaled_backward
+from lightning_dice.gradients import scaled_backward
 from lightning_dice.intercept import Layer, intercept
-from lightning_dice.metrics.functional import OUTCOMES, luck
+from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.mini_batch import Windows
-from lightning_dice.records import RollLog
+from lightning_dice.records import RollLog, write_slots
 from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
+from lightning_dice.scope import NameFilter, Scope, SlotTable, parameter_names
+from lightning_dice.steps import ScaledSteps, Target
 from lightning_dice.trainer_state import (
     batches_done,
-    clips_after_hook,
+    clips,
     index_of,
     log_folder,
     logs_now,
@@ -43,8 +44,6 @@ from lightning_dice.trainer_state import (
 )
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
-Target = Literal["gradient"]
-Scope = Literal["model"]
 
 # So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
 torch.serialization.add_safe_globals([SavingThrow])
@@ -53,11 +52,13 @@ torch.serialization.add_safe_globals([SavingThrow])
 class SavingThrowCallback(Callback):
     """Rolls a die for every weight update, or every mini-batch, and scales its gradient.
 
-    With ``per_accumulation_step`` the roll is made in ``on_before_optimizer_step`` and rescales the
-    stored gradients in place: after clipping where the Trainer or the module clips, so that the
-    optimizer sees s x (clipped gradient). With ``per_mini_batch`` the loss is scaled on its way
-    into ``backward``; what ``training_step`` returned and logged stays the true loss. A discard
-    leaves the optimizer no gradient at all: weights, moments and step counts stay as they are.
+    With ``per_accumulation_step`` the roll is made in ``on_before_optimizer_step`` and acts inside
+    the optimizer's step, after every hook and all clipping. With ``target="gradient"`` the
+    optimizer sees s x (clipped gradient), and on a discard no gradient at all: weights, moments and
+    step counts stay as they are. With ``target="update"`` the weights move by s x (the step that
+    the optimizer would have made), and its state advances as it would have. With
+    ``per_mini_batch`` the loss is scaled on its way into ``backward``; what ``training_step``
+    returned and logged stays the true loss.
 
     A roll is a pure function of the seed and of how far training is: ranks agree, resumed runs go
     on with the same sequence, and the global random state is never touched.
@@ -70,8 +71,13 @@ class SavingThrowCallback(Callback):
         throw: Die, threshold and scaling.
         granularity: What one roll belongs to in time: ``"per_accumulation_step"`` (an optimizer
             step) or ``"per_mini_batch"``.
-        target: What is scaled: ``"gradient"``, the gradient that the optimizer sees.
-        scope: What one roll belongs to in space: ``"model"``, all that the optimizer steps.
+        target: What is scaled: the ``"gradient"`` that the optimizer sees, or the ``"update"`` that
+            it makes.
+        scope: What one roll belongs to in space: the whole ``"model"``, a ``"param_group"`` of the
+            optimizer, or one parameter ``"tensor"``.
+        include: Patterns of parameter names, such as ``["blocks.*.weight"]``; what matches none is
+            not rolled for, and trained as always. ``None`` includes all.
+        exclude: Patterns of parameter names that are not rolled for, included or not.
         seed: 0 to 2^64 - 1; ``None`` takes the seed of ``seed_everything``, or else draws one,
             shared by all ranks.
 
@@ -93,20 +99,23 @@ class SavingThrowCallback(Callback):
         granularity: Granularity = "per_accumulation_step",
         target: Target = "gradient",
         scope: Scope = "model",
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
         seed: int | None = None,
     ) -> None:
         self.throw = check_throw(throw or SavingThrow())
         self.granularity = check_choice("granularity", granularity, get_args(Granularity))
         self.target = check_choice("target", target, get_args(Target))
         self.scope = check_choice("scope", scope, get_args(Scope))
+        self.chosen = NameFilter(include, exclude)
         self.seed = None if seed is None else check_seed(seed)
         self.rolls = RollLog()
         self._given_seed = self.seed
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._dice: Dice | None = None
         self._windows = Windows()
+        self._steps: list[ScaledSteps] = []  # one for each of the Trainer's optimizers
         self._starts = False
-        self._path: Path | None = None
         self._undo: list[Callable[[], None]] = []
 
     # -- what it is ---------------------------------------------------------------------------
@@ -119,13 +128,17 @@ class SavingThrowCallback(Callback):
             "granularity": self.granularity,
             "target": self.target,
             "scope": self.scope,
+            "include": self.chosen.include,
+            "exclude": self.chosen.exclude,
             "seed": self.seed,
         }
 
     @property
-    def last_roll(self) -> Roll | None:
-        """The newest roll; ``None`` before the first."""
-        return None if self._dice is None else self._dice.last_roll
+    def last_roll(self) -> Roll | list[Roll] | None:
+        """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
+        if self._dice is None or not self._dice.newest:
+            return None
+        return self._dice.newest[-1] if self.scope == "model" else list(self._dice.newest)
 
     @property
     @override
@@ -163,11 +176,8 @@ class SavingThrowCallback(Callback):
         Raises:
             SettingError: Naming every setting that differs.
         """
-        prefix = f"{type(self).__qualname__}{{"
-        rolled = {key: state for key, state in states.items() if key.startswith(prefix)}
-        strangers = [state for key, state in rolled.items() if key not in keys]
-        if strangers and self.state_key not in rolled:
-            check_resume({**self.settings, "seed": self._given_seed}, strangers[0]["settings"])
+        given = {**self.settings, "seed": self._given_seed}
+        check_strangers(given, states, self.state_key, keys, type(self).__qualname__)
 
     # -- the life of a run --------------------------------------------------------------------
 
@@ -176,7 +186,8 @@ class SavingThrowCallback(Callback):
         if stage != "fit":
             return
         siblings = _saving_throws(trainer)
-        check_setup(self.throw, [c.granularity for c in siblings], trainer, pl_module)
+        granularities = [callback.granularity for callback in siblings]
+        check_setup(self.throw, self.settings, granularities, trainer, pl_module)
         self._ordinal = siblings.index(self)
         if self._given_seed is None and (self.seed is None or batches_done(trainer) == 0):
             drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
@@ -185,16 +196,16 @@ class SavingThrowCallback(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_fit(trainer)
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
-        if self.granularity == "per_mini_batch" and clips_after_hook(trainer, pl_module):
+        if self.granularity == "per_mini_batch" and clips(trainer, pl_module):
             rank_zero_warn(
                 "gradient clipping comes after the rolls of mini-batches, and where it binds it "
                 "undoes their size; use granularity='per_accumulation_step', which clips first, "
                 "or leave gradient_clip_val out"
             )
+        self.chosen.check(parameter_names(pl_module).values())
         for logger in trainer.loggers:
             logger.log_hyperparams({self._name("saving_throw"): self.settings})
 
@@ -204,15 +215,21 @@ class SavingThrowCallback(Callback):
         self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
         self._windows = Windows()
         self._starts = True
-        folder = log_folder(trainer)
-        self._path = folder / f"{self._name('rolls')}.csv" if folder is not None else None
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
         self._detach()
+        names = parameter_names(pl_module)
+        for optimizer in trainer.optimizers:
+            slots = SlotTable(optimizer, self.scope, names, self.chosen)
+            steps = ScaledSteps(optimizer, self.target, slots)
+            if steps.copies:
+                rank_zero_info(
+                    f"{type(optimizer).__name__}: its step is not known to be linear in its "
+                    "learning rate, so weights that are rolled for are copied in every step"
+                )
+            self._steps.append(steps)
+            self._undo.append(steps.remove)
         if self.granularity == "per_mini_batch":
-            self._undo = [intercept(pl_module, "backward", self._backward(trainer, pl_module))]
-        elif clips_after_hook(trainer, pl_module):
-            clip = "configure_gradient_clipping"
-            self._undo = [intercept(pl_module, clip, self._after_clipping(trainer))]
+            self._undo.append(intercept(pl_module, "backward", self._backward(trainer, pl_module)))
 
     @override
     def on_train_batch_start(
@@ -224,8 +241,14 @@ class SavingThrowCallback(Callback):
         self._starts, next_batch = False, batches_done(trainer)
         if next_batch == 0:
             self.rolls.reset()  # what this callback rolled in another training is no part of it
-        if self._path is not None:
-            self.rolls.open(self._path, next_batch, trainer.global_step)
+        folder = log_folder(trainer)
+        if folder is not None:
+            path = folder / f"{self._name('rolls')}.csv"
+            self.rolls.open(path, next_batch, trainer.global_step)
+            if self.scope != "model":
+                names = parameter_names(pl_module)
+                tables = [steps.slots() for steps in self._steps]
+                write_slots(folder / f"{self._name('slots')}.csv", tables, names)
 
     @override
     def on_train_batch_end(
@@ -238,7 +261,8 @@ class SavingThrowCallback(Callback):
     ) -> None:
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
         if logs_now(trainer) and self.rolls.tally.rolls:
-            pl_module.log_dict(self._metrics())
+            odds = self.throw.odds()
+            pl_module.log_dict(dice_metrics(self.rolls.tally, odds, self._name("dice")))
             self.rolls.flush()
 
     @override
@@ -270,58 +294,40 @@ class SavingThrowCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        index = index_of(optimizer, trainer)
+        step, batch = trainer.global_step, batches_done(trainer)
         if self.granularity == "per_mini_batch":
-            index = index_of(optimizer, trainer)
-            if self._windows.discarded(trainer.global_step, batches_done(trainer), index):
-                scale_gradients(parameters_of(optimizer), None)
-        elif not self._undo:
-            self._roll_and_scale(trainer, optimizer)
-
-    def _roll_and_scale(self, trainer: Trainer, optimizer: Optimizer) -> None:
-        roll = self._roll(trainer, trainer.global_step, index_of(optimizer, trainer))
-        scale_gradients(parameters_of(optimizer), roll.scale)
-
-    def _after_clipping(self, trainer: Trainer) -> Layer:
-        def clip_then_roll(clip: Layer, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-            clip(optimizer, *args, **kwargs)
-            self._roll_and_scale(trainer, optimizer)
-
-        return clip_then_roll
+            discarded = self._windows.discarded(step, batch, index)
+            self._steps[index].next({0: None} if discarded else {})
+        else:
+            slots = self._steps[index].slots()
+            assert self._dice is not None, "on_train_start comes before every step"
+            rolls = self._dice.roll(step, step=step, batch=batch, optimizer=index, slots=slots)
+            scales = (roll.scale for roll in rolls)
+            self._steps[index].next(dict(zip(slots, scales, strict=True)))
 
     def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
         waited_for = trainer.world_size > 1 or scaler_of(trainer) is not None
 
         def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-            batch = batches_done(trainer)
-            roll = self._roll(trainer, batch)
+            assert self._dice is not None, "on_train_start comes before every batch"
+            step, batch = trainer.global_step, batches_done(trainer)
+            (roll,) = self._dice.roll(batch, step=step, batch=batch)
             self._windows.rolled(batch, roll.discard)
             zeroed = pl_module.parameters() if waited_for else None
             scaled_backward(backward, loss, roll.scale, *args, zeroed=zeroed, **kwargs)
 
         return roll_then_backward
 
-    def _roll(self, trainer: Trainer, key: int, optimizer: int = 0) -> Roll:
-        assert self._dice is not None, "on_train_start comes before every batch"
-        step, batch = trainer.global_step, batches_done(trainer)
-        return self._dice.roll(key, step=step, batch=batch, optimizer=optimizer)
-
     # -- helpers ------------------------------------------------------------------------------
 
     def _detach(self) -> None:
+        self._steps.clear()
         while self._undo:
             self._undo.pop()()
 
     def _name(self, stem: str) -> str:
         return stem if self._ordinal == 0 else f"{stem}-{self._ordinal + 1}"
-
-    def _metrics(self) -> dict[str, float]:
-        tally, prefix = self.rolls.tally, self._name("dice")
-        counts = torch.tensor([tally.counts[outcome] for outcome in OUTCOMES])
-        return {
-            **{f"{prefix}/{outcome}": float(n) for outcome, n in tally.counts.items()},
-            f"{prefix}/mean_scale": tally.mean_scale or 0.0,
-            f"{prefix}/luck": float(luck(counts, self.throw.odds())),
-        }
 
 
 def _saving_throws(trainer: Trainer) -> list[SavingThrowCallback]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch.distributed as dist
@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from lightning_dice.rules import SavingThrow, SettingError
-from lightning_dice.trainer_state import scaler_of
 
 T = TypeVar("T")
 
@@ -60,24 +59,27 @@ def check_ranks(settings: Mapping[str, Any]) -> None:
 
 def check_setup(
     throw: SavingThrow,
+    settings: Mapping[str, Any],
     granularities: Sequence[str],
     trainer: Trainer,
     pl_module: LightningModule,
 ) -> None:
-    """Refuse a Trainer or module that ``throw`` cannot do right by.
+    """Refuse what cannot be done right.
 
     Args:
         throw: The callback's own saving throw.
+        settings: All of the callback's settings.
         granularities: Those of all saving throws in the Trainer.
         trainer: The Trainer.
         pl_module: The module to be trained.
 
     Raises:
-        SettingError: On both granularities at once, on a module and a callback that disagree, and
-            under DeepSpeed.
+        SettingError: On both granularities at once, on settings that mini-batches cannot have, on
+            a module and a callback that disagree, and under DeepSpeed.
     """
-    modules = getattr(pl_module, "saving_throw", None)
-    brought = isinstance(modules, SavingThrow)
+    brought = getattr(pl_module, "saving_throw", None)
+    if not isinstance(brought, SavingThrow):
+        brought = None
     if len(set(granularities)) > 1 or (brought and "per_accumulation_step" in granularities):
         raise SettingError(
             "granularity",
@@ -85,12 +87,14 @@ def check_setup(
             "both at once would roll twice for one gradient; keep one of the callbacks"
             + (", or build the module with saving_throw=None" if brought else ""),
         )
-    if brought and modules != throw:
+    if brought is not None and brought != throw:
         raise SettingError(
             "saving_throw",
-            str(modules),
+            str(brought),
             f"the callback rolls {throw}; give both the same, or the module saving_throw=None",
         )
+    if settings["granularity"] == "per_mini_batch":
+        _check_mini_batch(settings)
     if isinstance(trainer.strategy, DeepSpeedStrategy):
         raise SettingError(
             "strategy",
@@ -99,22 +103,43 @@ def check_setup(
         )
 
 
-def check_fit(trainer: Trainer) -> None:
-    """Refuse what can only be seen once the optimizers are there.
+def _check_mini_batch(settings: Mapping[str, Any]) -> None:
+    whole = {"target": "gradient", "scope": "model", "include": None, "exclude": None}
+    for setting, possible in whole.items():
+        if settings[setting] != possible:
+            raise SettingError(
+                setting,
+                settings[setting],
+                f"a mini-batch's roll scales its loss, so that {setting}={possible!r} is all that "
+                "it can have; use granularity='per_accumulation_step'",
+            )
+
+
+def check_strangers(
+    mine: Mapping[str, Any],
+    states: Mapping[str, Any],
+    key: str,
+    keys: Collection[str],
+    kind: str,
+) -> None:
+    """Refuse to go on from the checkpoint of another saving throw.
+
+    Lightning finds the states of callbacks by their key, so it would not notice.
+
+    Args:
+        mine: The settings of this callback.
+        states: The checkpoint's ``callbacks``: states by key.
+        key: This callback's key.
+        keys: Those of all saving throws in this training.
+        kind: What keys of saving throws begin with.
 
     Raises:
-        SettingError: On a fused optimizer under a gradient scaler, which cannot step without
-            gradients, so that nothing could be discarded.
+        SettingError: Naming every setting that differs.
     """
-    if scaler_of(trainer) is None:
-        return
-    if any(getattr(o, "_step_supports_amp_scaling", False) for o in trainer.optimizers):
-        raise SettingError(
-            "precision",
-            trainer.precision,
-            "a fused optimizer under fp16 cannot leave an update out; "
-            "use precision='bf16-mixed' or fused=False",
-        )
+    rolled = {name: state for name, state in states.items() if name.startswith(f"{kind}{{")}
+    strangers = [state for name, state in rolled.items() if name not in keys]
+    if strangers and key not in rolled:
+        check_resume(mine, strangers[0]["settings"])
 
 
 def check_resume(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

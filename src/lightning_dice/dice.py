@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.rules import Roll, Roller, SavingThrow
 
@@ -22,8 +24,8 @@ class Dice:
         >>> dice = Dice(SavingThrow("d20", threshold=10), seed=0, log=RollLog())
         >>> dice.roll(1, step=1, batch=1) == dice.roll(1, step=1, batch=1)  # one step, one roll
         True
-        >>> dice.last_roll.natural, dice.log.tally.rolls
-        (19, 1)
+        >>> [roll.natural for roll in dice.newest], dice.log.tally.rolls
+        ([19], 1)
     """
 
     def __init__(self, throw: SavingThrow, seed: int, log: RollLog, ordinal: int = 0) -> None:
@@ -31,26 +33,38 @@ class Dice:
         self.seed = seed
         self.log = log
         self.ordinal = ordinal
-        self.last_roll: Roll | None = None
+        self.newest: list[Roll] = []
         self._rollers: dict[int, Roller] = {}
-        self._rolled: dict[int, int] = {}
+        self._rolled: dict[int, tuple[int, list[Roll]]] = {}
 
-    def roll(self, key: int, *, step: int, batch: int, optimizer: int = 0) -> Roll:
-        """The roll of ``key``; asking again for the same key records nothing more.
+    def roll(
+        self,
+        key: int,
+        *,
+        step: int,
+        batch: int,
+        optimizer: int = 0,
+        slots: Collection[int] = (0,),
+    ) -> list[Roll]:
+        """The rolls of ``key``, one a slot; asking again for the same key records nothing more.
 
         Args:
-            key: What the roll belongs to: the index of an optimizer step or of a mini-batch.
+            key: What the rolls belong to: the index of an optimizer step or of a mini-batch.
             step: Optimizer steps completed so far, for the record.
             batch: Mini-batches completed so far, for the record.
-            optimizer: Index of the optimizer that the roll is for.
+            optimizer: Index of the optimizer that the rolls are for.
+            slots: The slots that are rolled for.
         """
+        known, rolls = self._rolled.get(optimizer, (-1, []))
+        if known == key:
+            return rolls
         roller = self._rollers.get(optimizer)
         if roller is None:
             roller = Roller(self.throw, self.seed, stream=self.ordinal << 32 | optimizer)
             self._rollers[optimizer] = roller
-        roll = roller.roll(key)
-        if self._rolled.get(optimizer) != key:
-            self._rolled[optimizer] = key
-            self.last_roll = roll
-            self.log.append(RollRecord(step, batch, optimizer, 0, *roll))
-        return roll
+        rolls = [roller.roll(key, slot) for slot in slots]
+        for slot, roll in zip(slots, rolls, strict=True):
+            self.log.append(RollRecord(step, batch, optimizer, slot, *roll))
+        self._rolled[optimizer] = key, rolls
+        self.newest = rolls
+        return rolls

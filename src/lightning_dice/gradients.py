@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
-from torch.optim import Optimizer
+
+Parts = Sequence[tuple[list[Tensor], float | None]]
+"""Parameters and the scale that was rolled for them; ``None`` is a discard."""
 
 
-def parameters_of(optimizer: Optimizer) -> list[Parameter]:
-    """The parameters that ``optimizer`` steps, and no others."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def scale_gradients(parts: Parts) -> None:
+    """Multiply stored gradients by their scales in place, or discard them.
 
-
-def scale_gradients(parameters: Iterable[Tensor], scale: float | None) -> None:
-    """Multiply stored gradients by ``scale`` in place, or discard them.
-
-    One multi-tensor kernel, no device synchronisation. A scale of 1 touches nothing. A discard
-    (``None``) removes the gradients, as a gradient of zero would still let momentum, weight decay
-    and running moments move the weights.
+    One multi-tensor kernel, whatever the number of parts; no device synchronisation. A scale of 1
+    touches nothing. A discard (``None``) removes the gradients, as a gradient of zero would still
+    let momentum, weight decay and running moments move the weights.
 
     Args:
-        parameters: Tensors of any shape, device and dtype; those without a gradient are passed
-            over.
-        scale: The factor, or ``None`` for a discard.
+        parts: Tensors of any shape, device and dtype, with their scale; those without a gradient
+            are passed over.
 
     Example:
-        >>> weight = torch.nn.Parameter(torch.ones(2))
-        >>> weight.grad = torch.tensor([2.0, 4.0])
-        >>> scale_gradients([weight], -0.5)
-        >>> weight.grad
-        tensor([-1., -2.])
-        >>> scale_gradients([weight], None)
-        >>> weight.grad is None
-        True
+        >>> weight, bias = torch.nn.Linear(2, 1).parameters()
+        >>> weight.grad, bias.grad = torch.tensor([[2.0, 4.0]]), torch.tensor([8.0])
+        >>> scale_gradients([([weight], -0.5), ([bias], None)])
+        >>> weight.grad, bias.grad
+        (tensor([[-1., -2.]]), None)
     """
-    if scale is None:
-        for parameter in parameters:
-            parameter.grad = None
-        return
-    if scale == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients: list[Tensor] = []
+    scales: list[float] = []
+    for parameters, scale in parts:
+        if scale is None:
+            for parameter in parameters:
+                parameter.grad = None
+        elif scale != 1:
+            own = [p.grad for p in parameters if p.grad is not None]
+            gradients += own
+            scales += [scale] * len(own)
     if gradients:  # the kernel refuses an empty list
-        torch._foreach_mul_(gradients, scale)
+        one = len(parts) == 1
+        torch._foreach_mul_(gradients, scales[0] if one else scales)
+
+
+@contextmanager
+def scaled_gradients(rolled: Callable[[], Parts]) -> Iterator[Callable[[], None]]:
+    """For one step of an optimizer: scale the gradients that it uses.
+
+    Args:
+        rolled: What was rolled for the step.
+
+    Yields:
+        What is to be called between every evaluation of the gradients and their use.
+    """
+    yield lambda: scale_gradients(rolled())
 
 
 def scaled_backward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 Layer = Callable[..., Any]
@@ -13,10 +14,10 @@ Layer = Callable[..., Any]
 def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
     """Make ``target.method(...)`` run ``layer`` around what the method was.
 
-    Lightning offers no hook between clipping and the optimizer's step, nor one that can leave a
-    backward pass out; both places are methods of the user's own module, so that is where a layer
-    goes. Layers nest, and may be removed in any order: one that is removed under another is passed
-    through, and cleared away with it.
+    No hook comes between the last clipping and the optimizer's use of the gradients, and none can
+    leave a backward pass out; both places are within a method of the user's own object, so that is
+    where a layer goes. Layers nest, and may be removed in any order: one that is removed under
+    another is passed through, and cleared away with it.
 
     Args:
         target: Any object that takes attributes.
@@ -42,7 +43,7 @@ def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
 
     # `wraps` leaves the original under `__wrapped__`, where Lightning looks for overridden hooks.
     @functools.wraps(inner)
-    def outer(*args: Any, **kwargs: Any) -> Any:
+    def outer(_: object, *args: Any, **kwargs: Any) -> Any:
         return layer(inner, *args, **kwargs) if active else inner(*args, **kwargs)
 
     def remove() -> None:
@@ -60,7 +61,8 @@ def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
         return True
 
     outer.peel = peel  # type: ignore[attr-defined]
-    setattr(target, method, outer)
+    # A bound method, as there was before: torch's schedulers take an optimizer's step apart.
+    setattr(target, method, MethodType(outer, target))
     return remove
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -215,6 +215,32 @@ class RollLog:
         """Go on counting from ``state_dict``'s tallies."""
         self.tally.counts = {outcome: state["counts"][str(outcome)] for outcome in Outcome}
         self.tally.scale_sum = state["scale_sum"]
+
+
+def write_slots(
+    path: Path, tables: Iterable[Mapping[int, Iterable[Hashable]]], names: Mapping[Any, str]
+) -> None:
+    """Write which parameters each slot of ``rolls.csv`` stands for, one a row.
+
+    Args:
+        path: The file; what it had is replaced.
+        tables: For each optimizer its parameters by slot.
+        names: The names of parameters; one that has none there has an empty cell.
+
+    Raises:
+        SettingError: If it cannot be written.
+    """
+    rows = [
+        (optimizer, slot, names.get(parameter, ""))
+        for optimizer, slots in enumerate(tables)
+        for slot, parameters in slots.items()
+        for parameter in parameters
+    ]
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            _write_rows(file, [("optimizer", "slot", "parameter"), *rows])
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _write_rows(file: Any, rows: list[Any]) -> None:

@@ -26,13 +26,8 @@ def logs_now(trainer: Trainer) -> bool:
     return trainer._logger_connector.should_update_logs
 
 
-def clips_after_hook(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether gradients may be clipped after a callback's ``on_before_optimizer_step``.
-
-    The module's own hook of that name runs after the callbacks', and people clip in it.
-    """
-    if not pl_module.automatic_optimization:
-        return False  # what clips by hand has clipped before
+def clips(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Whether the Trainer, or the module in a hook that people use for it, may clip gradients."""
     hooks = ("configure_gradient_clipping", "on_before_optimizer_step")
     own = any(is_overridden(hook, pl_module) for hook in hooks)
     return own or trainer.gradient_clip_val is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -136,17 +137,30 @@ def _redraws(console: Console) -> bool:
 
 
 def _dice(callback: SavingThrowCallback) -> list[Text]:
-    roll, tally = callback.last_roll, callback.rolls.tally
-    if roll is None or tally.mean_scale is None:
+    rolls, tally = callback.last_roll, callback.rolls.tally
+    if rolls is None or tally.mean_scale is None:
         return [Text("no roll yet")]
     counts = [
         Text(f"{str(outcome).replace('_', ' ')} {count}", COLOURS[outcome])
         for outcome, count in tally.counts.items()
     ]
     return [
-        Text(describe(roll), COLOURS[roll.outcome]),
+        _several(rolls)
+        if isinstance(rolls, list)
+        else Text(describe(rolls), COLOURS[rolls.outcome]),
         Text("  ").join([*counts, Text(f"mean scale {tally.mean_scale:.3f}")]),
     ]
+
+
+def _several(rolls: Sequence[Roll]) -> Text:
+    """The newest rolls of a scope with slots: how often each outcome came up."""
+    counts = {outcome: sum(roll.outcome == outcome for roll in rolls) for outcome in COLOURS}
+    words = [
+        Text(f"{count} {str(outcome).replace('_', ' ')}", COLOURS[outcome])
+        for outcome, count in counts.items()
+        if count
+    ]
+    return Text(f"rolled for {len(rolls)} slots: ") + Text(", ").join(words)
 
 
 def describe(roll: Roll) -> str:

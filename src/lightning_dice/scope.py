@@ -1,0 +1,160 @@
+"""Which parameters one roll belongs to: scopes, their slots, and filters by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_dice.rules import SettingError
+
+Scope = Literal["model", "param_group", "tensor"]
+
+Slots = dict[int, list[Tensor]]
+"""The parameters that are rolled for, by slot."""
+
+# What wrappers put into the names of the parameters below them.
+_WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
+
+def parameter_names(module: nn.Module) -> dict[Tensor, str]:
+    """The names of a module's parameters, as they would be without compilation and sharding.
+
+    Example:
+        >>> list(parameter_names(nn.Sequential(nn.Linear(2, 1))).values())
+        ['0.weight', '0.bias']
+    """
+    return {p: _WRAPPERS.sub("", name) for name, p in module.named_parameters()}
+
+
+class NameFilter:
+    """Chooses parameters by name: those that match ``include`` and do not match ``exclude``.
+
+    Args:
+        include: Patterns of the shell (``*``, ``?``, ``[...]``) for whole names; a name has to
+            match one of them. ``None`` includes every name.
+        exclude: Patterns of names to leave out, included or not.
+
+    Raises:
+        SettingError: If either is not a list of patterns, or is an empty one.
+
+    Example:
+        >>> hidden = NameFilter(include=["blocks.*.weight"], exclude=["*norm*"])
+        >>> hidden("blocks.3.mlp.weight"), hidden("blocks.3.norm.weight"), hidden("head.weight")
+        (True, False, False)
+    """
+
+    def __init__(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> None:
+        self.include = _patterns("include", include)
+        self.exclude = _patterns("exclude", exclude)
+
+    def __call__(self, name: str) -> bool:
+        """Whether ``name`` is chosen."""
+        included = self.include is None or _matches(name, self.include)
+        return included and not _matches(name, self.exclude or [])
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse a pattern that is there for nothing, and a filter that leaves nothing.
+
+        Raises:
+            SettingError: Naming the pattern and what there is to match.
+        """
+        names = list(names)
+        for setting, patterns in (("include", self.include), ("exclude", self.exclude)):
+            for pattern in patterns or []:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    remedy = f"no parameter has such a name; there are {_some(names)}"
+                    raise SettingError(setting, pattern, remedy)
+        if names and not any(self(name) for name in names):
+            remedy = "it leaves no parameter to roll for; exclude less"
+            raise SettingError("exclude", self.exclude, remedy)
+
+
+def slots_of(
+    optimizer: Optimizer, scope: Scope, names: Mapping[Tensor, str], chosen: NameFilter
+) -> Slots:
+    """The parameters of ``optimizer`` that are rolled for, by slot.
+
+    A slot keeps its number whatever the filter leaves out: with scope ``param_group`` it is the
+    index of the group, with ``tensor`` the index of the parameter among all that the optimizer
+    has, in order of its groups. Slots that are left without parameters are not there.
+
+    Args:
+        optimizer: The optimizer.
+        scope: What one roll belongs to.
+        names: Names of parameters. One that has no name there is chosen by no ``include`` pattern.
+        chosen: Which of them are rolled for.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(net.parameters())
+        >>> slots = slots_of(optimizer, "tensor", parameter_names(net), NameFilter(["bias"]))
+        >>> {slot: len(parameters) for slot, parameters in slots.items()}
+        {1: 1}
+    """
+    slots: Slots = {}
+    index = 0
+    for group_index, group in enumerate(optimizer.param_groups):
+        for parameter in group["params"]:
+            slot = {"model": 0, "param_group": group_index, "tensor": index}[scope]
+            index += 1
+            if chosen(names.get(parameter, "")):
+                slots.setdefault(slot, []).append(parameter)
+    return slots
+
+
+class SlotTable:
+    """The slots of one optimizer, found anew when parameters were added to it.
+
+    Called without arguments it gives what ``slots_of`` gives.
+
+    Args:
+        optimizer: The optimizer.
+        scope: What one roll belongs to.
+        names: Names of parameters.
+        chosen: Which of them are rolled for.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, scope: Scope, names: Mapping[Tensor, str], chosen: NameFilter
+    ) -> None:
+        self.optimizer = optimizer
+        self.scope = scope
+        self.names = names
+        self.chosen = chosen
+        self._sizes: list[int] = []
+        self._slots: Slots = {}
+
+    def __call__(self) -> Slots:
+        """The parameters that are rolled for, by slot."""
+        sizes = [len(group["params"]) for group in self.optimizer.param_groups]
+        if sizes != self._sizes:
+            self._sizes = sizes
+            self._slots = slots_of(self.optimizer, self.scope, self.names, self.chosen)
+        return self._slots
+
+
+def _patterns(setting: str, patterns: Sequence[str] | None) -> list[str] | None:
+    if patterns is None:
+        return None
+    given = patterns
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise SettingError(setting, given, "expected a list of patterns, such as ['*.weight']")
+    if not patterns:
+        raise SettingError(setting, given, "an empty list chooses nothing; expected None or more")
+    return list(patterns)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _some(names: Sequence[str], count: int = 4) -> str:
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if names[count:] else "")
