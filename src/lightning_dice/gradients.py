@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -44,19 +43,6 @@ def scale_gradients(parts: Parts) -> None:
     if gradients:  # the kernel refuses an empty list
         one = len(parts) == 1
         torch._foreach_mul_(gradients, scales[0] if one else scales)
-
-
-@contextmanager
-def scaled_gradients(rolled: Callable[[], Parts]) -> Iterator[Callable[[], None]]:
-    """For one step of an optimizer: scale the gradients that it uses.
-
-    Args:
-        rolled: What was rolled for the step.
-
-    Yields:
-        What is to be called between every evaluation of the gradients and their use.
-    """
-    yield lambda: scale_gradients(rolled())
 
 
 def scaled_backward(

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Literal
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
 
 from torch.optim import Optimizer
 
-from lightning_dice.gradients import Parts, scaled_gradients
+from lightning_dice.gradients import Parts, scale_gradients
 from lightning_dice.intercept import intercept
 from lightning_dice.scope import Slots
-from lightning_dice.updates import (
-    rides_on_learning_rate,
-    scaled_difference,
-    scaled_learning_rates,
-)
+from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
 
 Target = Literal["gradient", "update"]
 
@@ -25,15 +21,40 @@ _UNROLLED = (
     "where steps are counted (in a LightningModule: the optimizers that self.optimizers() gives)"
 )
 
-Effect = AbstractContextManager[Callable[[], None]]
-"""What a roll does around one step; entering it gives what to call at its very last moment."""
+
+class Effect(Protocol):
+    """What a roll does to one step of an optimizer. It is made before anything of it happens."""
+
+    def apply(self) -> None:
+        """After every evaluation of the gradients, and all that is done to them."""
+
+    def finish(self) -> None:
+        """Right after the optimizer's computation."""
+
+    def release(self) -> None:
+        """At the end, also of a step that raised."""
+
+
+class _ScaledGradients:
+    def __init__(self, rolled: Callable[[], Parts]) -> None:
+        self._rolled = rolled
+
+    def apply(self) -> None:
+        scale_gradients(self._rolled())
+
+    def finish(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
 
 
 class ScaledSteps:
     """Scales steps of an optimizer: the gradient that it sees, or the update that it makes.
 
     It works inside ``optimizer.step`` itself, once the gradients are final: after the closure, all
-    hooks, unscaling and clipping, whoever does them, and only where the step is really made.
+    hooks, unscaling and clipping, whoever does them, and only where the step is really made. Hooks
+    that come after the step find the weights as the roll left them.
 
     Args:
         optimizer: The optimizer.
@@ -60,11 +81,21 @@ class ScaledSteps:
         self.slots = slots
         self._scales: Mapping[int, float | None] | None = None
         self._warned = False
-        self.remove = intercept(optimizer, "step", self._step)
+        self._effect: Effect | None = None  # of the step that is being made
+        self._waits = False  # for the last hook before the step, as there is no closure
+        self._pre = optimizer.register_step_pre_hook(self._before)
+        self._post = optimizer.register_step_post_hook(self._after)
+        self._restore = intercept(optimizer, "step", self._step)
 
     def next(self, scales: Mapping[int, float | None]) -> None:
         """Scale the next step by ``scales``, by slot; a slot that is not there is left alone."""
         self._scales = scales
+
+    def remove(self) -> None:
+        """Leave the optimizer as it was."""
+        self._restore()
+        self._pre.remove()
+        self._post.remove()
 
     def _rolled(self) -> Parts:
         if self._scales is None:
@@ -75,23 +106,46 @@ class ScaledSteps:
         slots = self.slots()
         return [(slots[slot], scale) for slot, scale in self._scales.items() if slot in slots]
 
-    def _effect(self) -> Effect:
+    def _begin(self) -> Effect:
         if self.target == "gradient":
-            return scaled_gradients(self._rolled)
+            return _ScaledGradients(self._rolled)
         if self.copies:
             parameters = [p for slot in self.slots().values() for p in slot]
-            return scaled_difference(parameters, self._rolled)
-        return scaled_learning_rates(self.optimizer, self._rolled)
+            return ScaledDifference(parameters, self._rolled)
+        return ScaledLearningRates(self.optimizer, self._rolled)
 
     def _step(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        effect = self._effect = self._begin()
+        args, kwargs, found = _after_closure(effect.apply, args, kwargs)
+        self._waits = not found
         try:
-            with self._effect() as apply:
-                args, kwargs, found = _after_closure(apply, args, kwargs)
-                if found:
-                    return inner(*args, **kwargs)
-                return _step_without_closure(self.optimizer, inner, apply, args, kwargs)
+            if getattr(type(self.optimizer).step, "hooked", False):
+                self._be_nearest()
+            else:  # a class that torch has not put its hooks into
+                self._before()
+            result = inner(*args, **kwargs)
+            self._after()
+            return result
         finally:
-            self._scales = None
+            effect.release()
+            self._effect = self._scales = None
+
+    def _be_nearest(self) -> None:
+        """Be the last hook before the step, as others clip there, and the first after it."""
+        before: OrderedDict[int, Any] = self.optimizer._optimizer_step_pre_hooks  # type: ignore[assignment]
+        after: OrderedDict[int, Any] = self.optimizer._optimizer_step_post_hooks  # type: ignore[assignment]
+        before.move_to_end(self._pre.id)
+        after.move_to_end(self._post.id, last=False)
+
+    def _before(self, *_: Any) -> None:
+        if self._effect is not None and self._waits:
+            self._waits = False
+            self._effect.apply()
+
+    def _after(self, *_: Any) -> None:
+        if self._effect is not None:
+            self._effect.finish()
+            self._effect = None
 
 
 def _after_closure(
@@ -112,21 +166,3 @@ def _after_closure(
     if kwargs.get("closure") is not None:
         return args, {**kwargs, "closure": followed(kwargs["closure"])}, True
     return args, kwargs, False
-
-
-def _step_without_closure(
-    optimizer: Optimizer,
-    inner: Callable[..., Any],
-    apply: Callable[[], None],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    """Call ``apply`` as the optimizer's last hook before the step: somebody may clip in another."""
-    if not getattr(type(optimizer).step, "hooked", False):
-        apply()  # torch has not put hooks into this class
-        return inner(*args, **kwargs)
-    hook = optimizer.register_step_pre_hook(lambda *_: apply())
-    try:
-        return inner(*args, **kwargs)
-    finally:
-        hook.remove()

@@ -7,8 +7,7 @@ it would have made, with all of its state, and what reaches the weights is s tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +42,8 @@ _LINEAR = {
 def rides_on_learning_rate(optimizer: Optimizer) -> bool:
     """Whether the step of ``optimizer`` is known to be linear in its learning rate.
 
+    Not where it keeps step sizes in float32 tensors and parameters in float64.
+
     Example:
         >>> weight = torch.nn.Parameter(torch.ones(1))
         >>> rides_on_learning_rate(torch.optim.AdamW([weight]))
@@ -50,14 +51,15 @@ def rides_on_learning_rate(optimizer: Optimizer) -> bool:
         >>> rides_on_learning_rate(torch.optim.Adafactor([weight]))
         False
     """
-    return type(optimizer) in _LINEAR
+    return type(optimizer) in _LINEAR and not any(
+        (group.get("capturable") or isinstance(group["lr"], Tensor))
+        and any(parameter.dtype.itemsize > 4 for parameter in group["params"])
+        for group in optimizer.param_groups
+    )
 
 
-@contextmanager
-def scaled_learning_rates(
-    optimizer: Optimizer, rolled: Callable[[], Parts]
-) -> Iterator[Callable[[], None]]:
-    """For one step of an optimizer that is linear in its learning rate: scale the update.
+class ScaledLearningRates:
+    """One step of an optimizer that is linear in its learning rate, scaled by it.
 
     The optimizer's own groups are never touched. While it computes, it has others in their place:
     the same settings and parameters, apart by scale, with learning rates times their scale. So
@@ -67,40 +69,46 @@ def scaled_learning_rates(
 
     Args:
         optimizer: The optimizer.
-        rolled: What was rolled for the step.
-
-    Yields:
-        What is to be called once the gradients are there, before they are used.
+        rolled: What was rolled for the step, asked once the gradients are there.
     """
-    groups = optimizer.param_groups
-    held: list[tuple[Tensor, Tensor]] = []
 
-    def apply() -> None:
-        if optimizer.param_groups is not groups:
+    def __init__(self, optimizer: Optimizer, rolled: Callable[[], Parts]) -> None:
+        self._optimizer = optimizer
+        self._rolled = rolled
+        self._groups = optimizer.param_groups
+        self._held: list[tuple[Tensor, Tensor]] = []
+        self._applied = False
+
+    def apply(self) -> None:
+        """Put the scaled groups in place."""
+        if self._applied:
             return  # a closure is evaluated again
+        self._applied = True
         scales: dict[Tensor, float] = {}
-        for parameters, scale in rolled():
+        for parameters, scale in self._rolled():
             if not scale:  # a discard, or a scale of 0
-                held.extend((p, p.detach().clone()) for p in parameters if p.grad is not None)
+                moving = (p for p in parameters if p.grad is not None)
+                self._held += [(p, p.detach().clone()) for p in moving]
             elif scale != 1:
                 scales.update(dict.fromkeys(parameters, scale))
         if scales:
-            optimizer.param_groups = [part for g in groups for part in _by_scale(g, scales)]
+            groups = self._optimizer.param_groups
+            self._optimizer.param_groups = [p for g in groups for p in _by_scale(g, scales)]
 
-    try:
-        yield apply
-    finally:
-        optimizer.param_groups = groups
-    with torch.no_grad():
-        for parameter, before in held:
-            parameter.copy_(before)
+    def finish(self) -> None:
+        """Put the optimizer's own groups back, and what is not to move."""
+        self.release()
+        with torch.no_grad():
+            for parameter, before in self._held:
+                parameter.copy_(before)
+
+    def release(self) -> None:
+        """Put the optimizer's own groups back."""
+        self._optimizer.param_groups = self._groups
 
 
-@contextmanager
-def scaled_difference(
-    parameters: Sequence[Tensor], rolled: Callable[[], Parts]
-) -> Iterator[Callable[[], None]]:
-    """For one step of any optimizer: scale what it did to the weights.
+class ScaledDifference:
+    """One step of any optimizer: what it did to the weights is scaled.
 
     The weights are copied before anything of the step has happened, so that this holds for
     optimizers that move them between evaluations of the gradients; the copy lasts for the step.
@@ -108,22 +116,30 @@ def scaled_difference(
     Args:
         parameters: Those that may be rolled for.
         rolled: What was rolled for the step, asked when it is through.
-
-    Yields:
-        What is to be called once the gradients are there: nothing is to be done then.
     """
-    befores = {p: p.detach().clone() for p in parameters}
-    yield lambda: None
-    with torch.no_grad():
-        for moved, scale in rolled():
-            if not scale:  # a discard, or a scale of 0
-                for parameter in moved:
-                    parameter.copy_(befores[parameter])
-            elif scale != 1 and moved:
-                before = [befores[parameter] for parameter in moved]
-                torch._foreach_sub_(moved, before)
-                torch._foreach_mul_(moved, scale)
-                torch._foreach_add_(moved, before)
+
+    def __init__(self, parameters: Sequence[Tensor], rolled: Callable[[], Parts]) -> None:
+        self._rolled = rolled
+        self._before = {p: p.detach().clone() for p in parameters}
+
+    def apply(self) -> None:
+        """Nothing: the step is made in full."""
+
+    def finish(self) -> None:
+        """Scale what the step did."""
+        with torch.no_grad():
+            for parameters, scale in self._rolled():
+                before = [self._before[p] for p in parameters]
+                if not scale:  # a discard, or a scale of 0
+                    for parameter, weight in zip(parameters, before, strict=True):
+                        parameter.copy_(weight)
+                elif scale != 1:
+                    torch._foreach_sub_(parameters, before)
+                    torch._foreach_mul_(parameters, scale)
+                    torch._foreach_add_(parameters, before)
+
+    def release(self) -> None:
+        """Nothing: the copy goes with this object."""
 
 
 def _by_scale(group: dict[str, Any], scales: dict[Tensor, float]) -> list[dict[str, Any]]:
