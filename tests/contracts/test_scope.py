@@ -1,0 +1,148 @@
+"""scope: one roll a slot, recorded per slot, and only what the filter leaves is rolled for."""
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from lightning_dice import SavingThrow, SavingThrowCallback
+from lightning_dice.rules import Roller, SettingError
+from support.toy import Toy, data, fit, loader, loss_of, quiet_trainer, same
+
+THROW = SavingThrow("d4", 2, [None, -0.25, 0.5, 1.0])
+STEPS = 12
+SLOTS = {"param_group": [0, 0, 1, 1], "tensor": [0, 1, 2, 3]}
+
+
+def adam(parameters):
+    """Two groups, of two tensors each."""
+    tensors = list(parameters)
+    return torch.optim.Adam([{"params": tensors[:2]}, {"params": tensors[2:]}], lr=0.05)
+
+
+class Moves(Callback):
+    """Which tensors moved in which step."""
+
+    def __init__(self):
+        self.weights = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if not self.weights:
+            self.weights.append(pl_module.weights())
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.weights.append(pl_module.weights())
+
+
+@pytest.mark.parametrize("scope", SLOTS)
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_every_slot_has_a_roll_of_its_own(scope, target):
+    dice = SavingThrowCallback(THROW, target=target, scope=scope, seed=4)
+    moves = Moves()
+    model = Toy(adam)
+    fit(model, [dice, moves], max_steps=STEPS)
+    roller, slots = Roller(THROW, 4), sorted(set(SLOTS[scope]))
+    records = list(dice.rolls.recent)
+    assert [(r.step, r.slot) for r in records] == [(s, i) for s in range(STEPS) for i in slots]
+    assert [r.roll for r in records] == [roller.roll(s, i) for s in range(STEPS) for i in slots]
+    assert dice.last_roll == [roller.roll(STEPS - 1, slot) for slot in slots]
+    for step, (before, after) in enumerate(zip(moves.weights, moves.weights[1:], strict=False)):
+        for slot, was, now in zip(SLOTS[scope], before, after, strict=True):
+            assert torch.equal(was, now) == roller.roll(step, slot).discard
+
+
+@pytest.mark.parametrize("scope", ["model", "param_group", "tensor"])
+@pytest.mark.parametrize("target", ["gradient", "update"])
+@pytest.mark.filterwarnings("ignore:.*every update is discarded")
+def test_what_is_left_out_trains_as_always(scope, target):
+    nothing = SavingThrow("d4", 2, [None] * 4)
+    dice = SavingThrowCallback(nothing, target=target, scope=scope, include=["net.2.*"], seed=0)
+    model = Toy(adam)
+    start = model.weights()
+    fit(model, [dice], max_steps=5)
+    by_hand = Toy(adam)
+    optimizer = by_hand.configure_optimizers()
+    for batch in data()[:5]:
+        optimizer.zero_grad()
+        loss_of(by_hand.net, batch).backward()
+        for parameter in list(by_hand.parameters())[2:]:
+            parameter.grad = None
+        optimizer.step()
+    assert same(model.weights()[2:], start[2:])
+    assert same(model.weights(), by_hand.weights())
+
+
+@pytest.mark.parametrize("setting", ["include", "exclude"])
+def test_a_pattern_for_nothing_is_refused_before_training(setting):
+    model = Toy(adam)
+    with pytest.raises(SettingError, match=r"heads.*net\.0\.weight"):
+        fit(model, [SavingThrowCallback(THROW, **{setting: ["heads.*"]})])
+    assert model.losses == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"target": "update"}, {"scope": "tensor"}, {"include": ["*"]}, {"exclude": ["net.0.*"]}],
+)
+def test_a_mini_batch_has_one_roll_for_the_gradient_of_all(settings):
+    ((setting, _),) = settings.items()
+    callback = SavingThrowCallback(THROW, granularity="per_mini_batch", **settings)
+    with pytest.raises(SettingError, match=rf"{setting}=.*granularity='per_accumulation_step'"):
+        fit(Toy(adam), [callback])
+
+
+def test_a_file_says_what_slots_stand_for(tmp_path):
+    dice = SavingThrowCallback(THROW, scope="tensor", exclude=["net.0.bias"], seed=0)
+    logger = CSVLogger(tmp_path, name="", version="")
+    fit(Toy(adam), [dice], logger=logger)
+    with (tmp_path / "slots.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["optimizer"], row["slot"], row["parameter"]) for row in rows] == [
+        ("0", "0", "net.0.weight"),
+        ("0", "2", "net.2.weight"),
+        ("0", "3", "net.2.bias"),
+    ]
+    with (tmp_path / "rolls.csv").open(newline="") as file:
+        slots = [row["slot"] for row in csv.DictReader(file)]
+    assert slots == ["0", "2", "3"] * 10
+
+
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_all_slots_are_scaled_at_once(target, monkeypatch):
+    """One kernel for the gradients of all slots, none for updates; hooks see the user's groups."""
+    calls = []
+    kernel = torch._foreach_mul_
+    monkeypatch.setattr(torch, "_foreach_mul_", lambda *a: calls.append(len(a[0])) or kernel(*a))
+    groups = []
+
+    def count(optimizer, *args):
+        groups.append(len(optimizer.param_groups))
+
+    class Model(Toy):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1, foreach=False)
+            optimizer.register_step_pre_hook(count)
+            return optimizer
+
+    kept = SavingThrow("d4", 2, [-0.25, 0.25, 0.5, 2.0])
+    fit(Model(), [SavingThrowCallback(kept, target=target, scope="tensor", seed=0)], max_steps=6)
+    assert calls == ([4] * 6 if target == "gradient" else [])
+    assert groups == [1] * 6
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_resuming_with_another_scope_is_refused(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path, save_last=True)
+    fit(
+        Toy(adam),
+        [SavingThrowCallback(THROW, scope="tensor", seed=0), checkpoint],
+        enable_checkpointing=True,
+    )
+    other = SavingThrowCallback(THROW, scope="param_group", seed=0)
+    with pytest.raises(SettingError, match=r"scope='param_group'.*scope='tensor'"):
+        quiet_trainer([other], max_steps=20).fit(
+            Toy(adam), loader(), ckpt_path=tmp_path / "last.ckpt"
+        )

@@ -1,0 +1,98 @@
+"""Slots and filters: which parameters a roll belongs to."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_dice.rules import SettingError
+from lightning_dice.scope import NameFilter, SlotTable, parameter_names, slots_of
+
+NAMES = ["embed.weight", "blocks.0.mlp.weight", "blocks.0.norm.weight", "blocks.1.mlp.weight"]
+
+
+def network():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 1))
+    groups = [{"params": net[:2].parameters()}, {"params": net[2].parameters(), "lr": 0.5}]
+    return net, torch.optim.SGD(groups, lr=0.1)
+
+
+def found(scope, include=None, exclude=None):
+    net, optimizer = network()
+    names = parameter_names(net)
+    slots = slots_of(optimizer, scope, names, NameFilter(include, exclude))
+    return {slot: [names[p] for p in parameters] for slot, parameters in slots.items()}
+
+
+class TestSlots:
+    ALL = ("0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias")
+
+    def test_a_model_has_one(self):
+        assert found("model") == {0: list(self.ALL)}
+
+    def test_a_group_is_one(self):
+        assert found("param_group") == {0: list(self.ALL[:4]), 1: list(self.ALL[4:])}
+
+    def test_a_tensor_is_one(self):
+        assert found("tensor") == {i: [name] for i, name in enumerate(self.ALL)}
+
+    def test_numbers_stay_whatever_is_left_out(self):
+        assert found("tensor", include=["*.bias"]) == {1: ["0.bias"], 3: ["1.bias"], 5: ["2.bias"]}
+        assert found("param_group", exclude=["[01].*"]) == {1: ["2.weight", "2.bias"]}
+
+    @given(
+        include=st.none() | st.lists(st.sampled_from(["0.*", "*.bias", "*"]), min_size=1),
+        exclude=st.none() | st.lists(st.sampled_from(["1.*", "2.bias"]), min_size=1),
+    )
+    def test_every_scope_rolls_for_the_same_parameters(self, include, exclude):
+        chosen = {
+            scope: sorted(
+                name for names in found(scope, include, exclude).values() for name in names
+            )
+            for scope in ("model", "param_group", "tensor")
+        }
+        assert chosen["model"] == chosen["param_group"] == chosen["tensor"]
+
+    def test_a_group_that_is_added_has_slots_of_its_own(self):
+        net, optimizer = network()
+        late = torch.nn.Linear(1, 1)
+        names = {**parameter_names(net), **parameter_names(torch.nn.ModuleDict({"late": late}))}
+        tables = {
+            s: SlotTable(optimizer, s, names, NameFilter()) for s in ("param_group", "tensor")
+        }
+        before = {scope: dict(table()) for scope, table in tables.items()}
+        optimizer.add_param_group({"params": late.parameters()})
+        for scope, new in (("param_group", {2}), ("tensor", {6, 7})):
+            after = tables[scope]()
+            assert after.keys() - before[scope].keys() == new
+            assert all(after[slot] == before[scope][slot] for slot in before[scope])
+
+
+class TestNameFilter:
+    def test_everything_is_chosen_by_default(self):
+        assert all(map(NameFilter(), NAMES))
+
+    def test_include_then_exclude(self):
+        hidden = NameFilter(include=["blocks.*"], exclude=["*norm*"])
+        assert [hidden(name) for name in NAMES] == [False, True, False, True]
+
+    @pytest.mark.parametrize("setting", ["include", "exclude"])
+    @pytest.mark.parametrize("given", ["*.weight", [3], []])
+    def test_what_is_no_list_of_patterns_is_refused(self, setting, given):
+        with pytest.raises(SettingError, match=f"{setting}="):
+            NameFilter(**{setting: given})
+
+    @pytest.mark.parametrize("setting", ["include", "exclude"])
+    def test_a_pattern_for_nothing_is_refused_with_what_there_is(self, setting):
+        with pytest.raises(SettingError, match=rf"{setting}='head.\*': no parameter.*embed.weight"):
+            NameFilter(**{setting: ["head.*"]}).check(NAMES)
+
+    def test_a_filter_that_leaves_nothing_is_refused(self):
+        with pytest.raises(SettingError, match="leaves no parameter"):
+            NameFilter(exclude=["*"]).check(NAMES)
+
+
+def test_names_are_those_without_wrappers():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 1))
+    compiled = torch.nn.ModuleDict({"net": torch.compile(net, backend="eager")})
+    assert list(parameter_names(compiled).values()) == ["net.0.weight", "net.0.bias"]
