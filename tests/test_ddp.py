@@ -53,6 +53,13 @@ def test_a_discarded_batch_reaches_no_parameter_that_its_loss_does_not(tmp_path)
     assert ranks[0]["weights"][0] == [1.0, 1.0]
 
 
+def test_updates_of_tensors_are_scaled_alike(tmp_path):
+    two, rolled = run(tmp_path / "run", 2, "per_accumulation_step", 1, "tensors")
+    assert two[0]["weights"] == two[1]["weights"]
+    assert two[0]["rolls"] == two[1]["rolls"] == rolled
+    assert len(rolled) == 12 * 4, "a roll for each of four tensors in each of twelve steps"
+
+
 def test_ranks_that_would_roll_apart_are_refused(tmp_path):
     done = start(tmp_path / "run", 2, "per_accumulation_step", 1, "apart")
     assert done.returncode != 0

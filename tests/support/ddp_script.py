@@ -1,7 +1,7 @@
 """Trains the toy model on as many gloo processes as argv says; each rank leaves what it has.
 
-Run as ``python ddp_script.py FOLDER PROCESSES GRANULARITY ACCUMULATE [unused|apart]``: with a
-parameter that no loss reaches, or with a seed that differs by rank.
+Run as ``python ddp_script.py FOLDER PROCESSES GRANULARITY ACCUMULATE [unused|apart|tensors]``: with
+a parameter that no loss reaches, with a seed that differs by rank, or with updates of tensors.
 """
 
 import json
@@ -36,7 +36,8 @@ def main() -> None:
     throw = SavingThrow("d4", 2, [None, 0.5, -0.25, 1.0])
     mode = sys.argv[5] if len(sys.argv) > 5 else ""
     seed = 6 + (int(os.environ.get("LOCAL_RANK", 0)) if mode == "apart" else 0)
-    callback = SavingThrowCallback(throw, granularity=sys.argv[3], seed=seed)
+    tensors = {"target": "update", "scope": "tensor"} if mode == "tensors" else {}
+    callback = SavingThrowCallback(throw, granularity=sys.argv[3], seed=seed, **tensors)
     model = Toy(adamw)
     if mode == "unused":
         model.unused = torch.nn.Parameter(torch.ones(2))
