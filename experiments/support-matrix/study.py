@@ -61,7 +61,8 @@ def reasons(outcomes: dict[Cell, Outcome]) -> list[dict[str, object]]:
     cells: dict[str, list[Cell]] = defaultdict(list)
     for cell, result in outcomes.items():
         if result.status == "refused":
-            cells[result.reason].append(cell)
+            # Optimizers that are stepped by hand have another name, and the same reason.
+            cells[result.reason.replace("optimizer, Lightning", "optimizer, ")].append(cell)
     return [
         {
             "cells": len(members),
@@ -76,6 +77,7 @@ def reasons(outcomes: dict[Cell, Outcome]) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    """Run the cells, write the tables, and fail if a cell is wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=FOLDER)
@@ -104,9 +106,9 @@ def main() -> None:
         f"Lightning {lightning.__version__}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     )
     (args.out / f"{args.device}.txt").write_text(f"{versions}\n", encoding="utf-8")
-    print(versions)
+    print(versions)  # noqa: T201
     for cell, result in wrong.items():
-        print(*cell, result.reason, sep=" | ")
+        print(*cell, result.reason, sep=" | ")  # noqa: T201
     sys.exit(bool(wrong))
 
 

@@ -52,7 +52,7 @@ OPTIMIZERS: dict[str, Callable[[Groups], Optimizer]] = {
     "Rprop": _make("Rprop", lr=0.02),
     "Adafactor": _make("Adafactor", lr=0.03, weight_decay=0.05),
     "Muon": _make("Muon", lr=0.02),
-    "LBFGS": _make("LBFGS", lr=0.3, max_iter=3, history_size=4),
+    "LBFGS": _make("LBFGS", lr=0.1, max_iter=3, history_size=4),
     "SparseAdam": _make("SparseAdam", lr=0.03),
 }
 """Names to factories; a name without a variant is torch's own default for the device."""

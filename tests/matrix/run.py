@@ -304,11 +304,11 @@ def _off(cell: Cell, index: int, step: Step) -> str:
     for inputs, targets in window:
         loss = nn.functional.mse_loss(net(inputs.double()), targets.double())
         (loss / cell.accumulate).backward()
-    tolerance = 1e-12 if cell.precision == "64-true" else 1e-3  # small ones have few digits
-    for parameter, given in zip(parameters, step.evaluations[0][1], strict=True):
-        wanted = parameter.grad.to_dense()
-        error = (given.to_dense().double().cpu() - wanted).abs().max().item()
-        error /= max(wanted.abs().max().item(), 1e-3)
+    tolerance = 1e-12 if cell.precision == "64-true" else 1e-5
+    wanted = [parameter.grad.to_dense() for parameter in parameters]
+    largest = max(gradient.abs().max().item() for gradient in wanted)
+    for gradient, given in zip(wanted, step.evaluations[0][1], strict=True):
+        error = (given.to_dense().double().cpu() - gradient).abs().max().item() / largest
         if not error <= tolerance:
             return f"the gradient of step {index} is off by {error:.1e}"
     return ""
