@@ -23,12 +23,18 @@ TASK = {
 CONFIG = "task:\n  data: python_docs\n  model: gpt\nseed: 0\n"
 
 
-def roll_records(throw, steps, seed=0, slots=1, batches=1):
-    """The records that a run of ``steps`` steps leaves."""
-    roller = Roller(throw, seed)
+def roll_records(throw, steps, seed=0, slots=1, batches=1, optimizers=1):
+    """The records that a run of ``steps`` steps leaves; several optimizers step in turn."""
+    rollers = [Roller(throw, seed, stream) for stream in range(optimizers)]
     places = [(s, b, slot) for s in range(steps) for b in range(batches) for slot in range(slots)]
     return [
-        RollRecord(s, s * batches + b, 0, slot, *roller.roll(s * batches + b, slot))
+        RollRecord(
+            s,
+            s * batches + b,
+            s % optimizers,
+            slot,
+            *rollers[s % optimizers].roll(s * batches + b, slot),
+        )
         for s, b, slot in places
     ]
 
@@ -59,6 +65,11 @@ def write_rolls(path, records):
         csv.writer(file, lineterminator="\n").writerows([RollRecord._fields, *records])
 
 
+def write_slots(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("optimizer", "slot", "parameter"), *rows])
+
+
 def luck_of(records, throw):
     chances = {o: float(p) for o, p in throw.odds().probability.items() if p}
     if not records:
@@ -67,8 +78,13 @@ def luck_of(records, throw):
     return float(stats.chisquare(counts, [len(records) * p for p in chances.values()]).pvalue)
 
 
-def build_run(folder, records=None, throw=None, steps=600, rows=None, dice=(), **summary):
-    """Write a run's folder; ``summary`` and ``dice`` change what ``summary.json`` says."""
+def build_run(
+    folder, records=None, throw=None, steps=600, rows=None, dice=(), slots=None, **summary
+):
+    """Write a run's folder; ``summary`` and ``dice`` change what ``summary.json`` says.
+
+    ``slots`` are the rows of ``slots.csv``, if there is to be one.
+    """
     throw = throw or SavingThrow("d20", threshold=10)
     records = roll_records(throw, steps) if records is None else records
     rows = loss_curve(steps) if rows is None else rows
@@ -88,6 +104,8 @@ def build_run(folder, records=None, throw=None, steps=600, rows=None, dice=(), *
             "granularity": "per_accumulation_step",
             "target": "gradient",
             "scope": "model",
+            "include": None,
+            "exclude": None,
             "seed": 0,
             **dict(dice),
         },
@@ -109,6 +127,8 @@ def build_run(folder, records=None, throw=None, steps=600, rows=None, dice=(), *
     (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
     write_metrics(folder / "metrics.csv", rows)
     write_rolls(folder / "rolls.csv", records)
+    if slots is not None:
+        write_slots(folder / "slots.csv", slots)
     return folder
 
 

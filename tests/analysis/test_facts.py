@@ -125,6 +125,19 @@ def test_a_table_of_factors_is_spelled_out(make_run):
     assert rows["scaling"].meaning == ""
 
 
+def test_patterns_are_spelled_out_and_nothing_is_said_of_none(make_run):
+    dice = {"target": "update", "scope": "tensor", "include": ["*.attention.*", "*.mlp.*"]}
+    rows = {row.name: row for row in settings(Run.load(make_run(steps=9, dice=dice)))}
+    assert rows["include"].value == "*.attention.*, *.mlp.*"
+    assert rows["include"].meaning == "only parameters with such names are rolled for"
+    assert "exclude" not in rows
+    assert rows["target"].meaning == "a roll scales what the optimizer does to the weights"
+    assert rows["scope"].meaning == "one roll for each parameter tensor"
+    odd = {"include": "not a list", "exclude": {"a": 1}}
+    rows = {row.name: row for row in settings(Run.load(make_run("odd", steps=9, dice=odd)))}
+    assert rows["include"].value == "not a list"
+
+
 def test_a_setting_of_another_kind_is_shown_and_not_explained(make_run):
     dice = {"scaling": ["skip"], "scope": {"a": 1}, "target": None}
     rows = {row.name: row for row in settings(Run.load(make_run(steps=9, dice=dice)))}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lightning_dice.analysis import Expected, Rolls, Run, plots
-from lightning_dice.analysis.plots.scales import mean_range
+from lightning_dice.analysis.plots.slots import means_over_steps
 from lightning_dice.analysis.plots.strip import BINS, MARKS, draw_strip, outcome_shares
 from lightning_dice.analysis.readers import OUTCOMES
 from lightning_dice.analysis.style import LOOKS, draw
@@ -294,11 +294,106 @@ def test_the_range_of_the_mean_holds_95_percent_of_runs():
     chances = {s: float(p) for s, p in odds.scales.items()}
     mean, square = float(odds.mean), float(odds.mean_square)
     expected = Expected({}, mean, square, 0.3, 0.05, 0.4, 0.55)
-    low, high = mean_range(expected, np.array([400]))
+    low, high = expected.mean_range(np.array([400]))
     values = [float(s or 0) for s in chances]
     draws = np.random.default_rng(0).choice(values, p=list(chances.values()), size=(4000, 400))
     means = draws.mean(axis=1)
     assert np.mean((means > low) & (means < high)) == pytest.approx(0.95, abs=0.012)
+
+
+# The slots.
+
+
+def names(axes):
+    return [text.get_text() for text in axes.get_yticklabels()]
+
+
+def test_a_row_for_each_slot_with_its_mean_and_its_range(make_run, rolled):
+    records = rolled(60, slots=3)
+    run = Run.load(make_run(records=records, steps=60, dice={"scope": "tensor"}))
+    left, right, *_ = plots.slots(run).axes
+    means = [np.mean([r.scale or 0 for r in records if r.slot == slot]) for slot in range(3)]
+    dots = lines(right)["the whole run"]
+    assert dots.get_xdata() == pytest.approx(means)
+    assert list(dots.get_ydata()) == [0, 1, 2]
+    (band,) = right.patches
+    reach = 1.96 * math.sqrt((0.348625 - 0.3225**2) / 60)
+    assert band.get_data().baseline == pytest.approx(np.full(3, 0.3225 - reach))
+    assert band.get_data().values == pytest.approx(np.full(3, 0.3225 + reach))
+    inside = sum(abs(mean - 0.3225) <= reach for mean in means)
+    assert title(left) == f"{inside} of 3 slots lie in the range of 95 % of runs"
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 2)), min_size=1, max_size=200),
+    pick=st.randoms(use_true_random=False),
+)
+def test_the_means_over_steps_are_means_of_whole_steps(steps, pick):
+    records = [
+        RollRecord(s, s, 0, slot, 1, 1, Outcome.SUCCESS, pick.choice([None, -0.5, 0.25, 1]))
+        for s, slot in sorted(steps)
+    ]
+    rolls = Rolls.of(records)
+    edges, means = means_over_steps(rolls)
+    assert means.shape == (len(rolls.places), len(edges) - 1)
+    for row, (_, slot) in zip(means, rolls.places, strict=True):
+        for (low, high), mean in zip(pairwise(edges), row, strict=True):
+            here = [r.scale or 0 for r in records if r.slot == slot and low <= r.step < high]
+            assert mean == pytest.approx(np.mean(here) if here else np.nan, nan_ok=True)
+
+
+def test_rows_are_named_by_their_parameters(make_run, rolled):
+    slots = [(0, 0, "net.block.a.weight"), (0, 1, "net.block.b.weight")]
+    parts = {"records": rolled(9, slots=2), "steps": 9, "dice": {"scope": "tensor"}}
+    left, *_ = plots.slots(Run.load(make_run(slots=slots, **parts))).axes
+    assert names(left) == ["a.weight", "b.weight"]
+    assert left.get_ylabel() == "net.block"
+    left, *_ = plots.slots(Run.load(make_run("unnamed", **parts))).axes
+    assert names(left) == ["slot 0", "slot 1"]
+
+
+def test_rows_of_groups_say_how_many_parameters_there_are(make_run, rolled):
+    slots = [(0, 0, "a.weight"), (0, 1, "a.bias"), (0, 1, "b.bias")]
+    dice = {"scope": "param_group"}
+    run = Run.load(make_run(records=rolled(9, slots=2), steps=9, dice=dice, slots=slots))
+    left, *_ = plots.slots(run).axes
+    assert names(left) == ["group 0 (1 parameter)", "group 1 (2 parameters)"]
+
+
+def test_rows_of_several_optimizers_say_whose_they_are(make_run, rolled):
+    run = Run.load(make_run(records=rolled(20, optimizers=2), steps=20))
+    left, *_ = plots.slots(run).axes
+    assert names(left) == ["optimizer 0", "optimizer 1"]
+    assert title(left) == "2 of 2 optimizers lie in the range of 95 % of runs"
+    parts = {"records": rolled(20, slots=2, optimizers=2), "dice": {"scope": "tensor"}}
+    slots = [(o, s, f"{'gd'[o]}.{s}.weight") for o in (0, 1) for s in (0, 1)]
+    left, *_ = plots.slots(Run.load(make_run("tensor", slots=slots, **parts))).axes
+    assert names(left)[::3] == ["optimizer 0: g.0.weight", "optimizer 1: d.1.weight"]
+
+
+def test_a_long_name_keeps_its_end_and_is_no_mathematics(make_run, rolled):
+    slots = [(0, 0, "a.$x$" * 30 + ".weight"), (0, 1, "b")]
+    parts = {"records": rolled(9, slots=2), "steps": 9, "dice": {"scope": "tensor"}}
+    left, *_ = plots.slots(Run.load(make_run(slots=slots, **parts))).axes
+    assert len(names(left)[0]) == 28
+    assert names(left)[0].endswith("$.weight")
+
+
+def test_very_many_slots_have_no_names(make_run, rolled):
+    records = rolled(4, slots=200)
+    left, *_ = plots.slots(Run.load(make_run(records=records, dice={"scope": "tensor"}))).axes
+    assert left.get_ylabel() == "slots, in order"
+    assert len(names(left)) < 20
+
+
+def test_several_rolls_a_step_are_drawn_as_their_mean(make_run, rolled):
+    records = rolled(2000, slots=2)
+    (axes,) = plots.scales(Run.load(make_run(records=records, steps=2000))).axes
+    (dots,) = (c for c in axes.collections if isinstance(c, PathCollection))
+    assert len(dots.get_offsets()) == 1500
+    step, mean = dots.get_offsets()[700]
+    assert mean == pytest.approx(np.mean([r.scale or 0 for r in records if r.step == step]))
+    assert "of 2000 steps drawn" in axes.texts[0].get_text()
 
 
 # The accuracy.
@@ -338,8 +433,14 @@ def test_the_accuracy_is_in_percent_beside_its_baseline(make_run):
         {"steps": 3, "task": {"metric": "val_loss", "unit": "$" * 99}},
         {"steps": 30, "throw": SavingThrow("d4", 4, [None] * 4)},
         {"steps": 30, "throw": SavingThrow("d2", 1, [-1e6, 1e6])},
+        {"steps": 2, "rolled": {"slots": 300}},
+        {"steps": 9, "rolled": {"slots": 2, "optimizers": 3}, "odds": {}},
+        {"steps": 9, "rolled": {"slots": 2}, "throw": SavingThrow("d2", 1, [None, None])},
     ],
 )
-def test_every_plot_can_be_drawn_of_every_run(make_run, name, parts):
+def test_every_plot_can_be_drawn_of_every_run(make_run, rolled, name, parts):
+    parts = dict(parts)
+    if "rolled" in parts:
+        parts["records"] = rolled(parts["steps"], parts.get("throw"), **parts.pop("rolled"))
     run = Run.load(make_run(**parts))
     assert draw(lambda: getattr(plots, name)(run)).startswith(b"\x89PNG")

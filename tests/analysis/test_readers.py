@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_dice.analysis.readers import OUTCOMES, Rolls, read_metrics, read_roll_table
+from lightning_dice.analysis.readers import (
+    OUTCOMES,
+    Rolls,
+    read_metrics,
+    read_roll_table,
+    read_slots,
+)
 from lightning_dice.records import RollRecord
 from lightning_dice.rules import Outcome
 
@@ -96,6 +102,56 @@ def test_rolls_are_read_as_far_as_they_go(tmp_path, text, count, omission):
     assert len(rolls) == len(rolls.scale) == len(rolls.outcome) == count
     assert len(omissions) == 1
     assert omission in omissions[0]
+
+
+@given(records=RECORDS)
+def test_places_are_those_of_the_records_in_order(records):
+    records = [r._replace(optimizer=r.step % 2, slot=r.step % 3) for r in records]
+    rolls = Rolls.of(records)
+    assert list(rolls.places) == sorted({(r.optimizer, r.slot) for r in records})
+    assert [rolls.places[i] for i in rolls.place] == [(r.optimizer, r.slot) for r in records]
+    assert rolls.several == any(
+        len({r.slot for r in records if r.optimizer == optimizer}) > 1 for optimizer in (0, 1)
+    )
+    if records:
+        counts, means = rolls.place_means()
+        for place, count, mean in zip(rolls.places, counts, means, strict=True):
+            here = [r.scale or 0 for r in records if (r.optimizer, r.slot) == place]
+            assert count == len(here)
+            assert mean == pytest.approx(sum(here) / len(here), abs=1e-12)
+
+
+def test_the_mean_of_a_step_is_that_of_its_rolls(record):
+    records = [record(3, 1.0), record(3, None, slot=1), record(7, -0.5)]
+    steps, means = Rolls.of(records).step_means()
+    assert steps.tolist() == [3, 7]
+    assert means.tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "slots", "omission"),
+    [
+        (None, {}, "slots.csv is missing"),
+        ("", {}, "slots.csv is empty"),
+        ("optimizer,slot,parameter\n", {}, "slots.csv holds no slots"),
+        (
+            "optimizer,slot,parameter\n0,2,a.b\n0,2,c\n1,0,\n",
+            {(0, 2): ["a.b", "c"], (1, 0): [""]},
+            "",
+        ),
+        ("optimizer,slot,parameter\n0,2,a\n0,3,b", {(0, 2): ["a"]}, "slots.csv is cut short"),
+        ("optimizer,slot,parameter\n0,2,a\n0,x,b\n", {(0, 2): ["a"]}, "has 1 row that cannot"),
+        ("a,b\n1,2\n", {}, "has 1 row that cannot be read"),
+    ],
+)
+def test_slots_are_read_as_far_as_they_go(tmp_path, text, slots, omission):
+    path = tmp_path / "slots.csv"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    read, omissions = read_slots(path)
+    assert read == slots
+    assert len(omissions) == bool(omission)
+    assert omission in "".join(omissions)
 
 
 def test_bytes_that_are_no_text(tmp_path):

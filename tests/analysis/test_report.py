@@ -89,8 +89,24 @@ def test_it_holds_the_plots_that_lie_beside_it(make_run):
 def test_an_accuracy_adds_its_plot(make_run):
     rows = [{"step": s, "val_accuracy": s / 10} for s in range(9)]
     folder = make_run(steps=9, rows=rows)
-    assert len(images(page_of(folder))) == len(PLOTS) == 4
+    assert len(images(page_of(folder))) == 4
     assert (folder / "plots" / "accuracy.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "scope"), [({"slots": 3}, "tensor"), ({"optimizers": 2}, "model")]
+)
+def test_several_slots_or_optimizers_add_their_plot(make_run, rolled, more, scope):
+    rows = [{"step": s, "val_accuracy": s / 10} for s in range(9)]
+    dice = {"scope": scope, "target": "update", "include": ["*.a", "b.*"], "exclude": ["c"]}
+    page = page_of(make_run(records=rolled(30, **more), steps=30, rows=rows, dice=dice))
+    assert len(images(page)) == len(PLOTS) == 5
+    assert "Slot by slot" in page.text
+    rows = {"tensor": "of 3 slots lie in the range", "model": "of 2 optimizers lie in the range"}
+    assert rows[scope] in page.all("img")[-1]["alt"]
+    assert ("Each dot is the mean scale of one step" in page.text) == (scope == "tensor")
+    for setting in ("update a roll scales what the optimizer does", f"scope {scope}", "*.a, b.*"):
+        assert setting in " ".join(page.text.split())
 
 
 def test_alternative_texts_say_what_the_plots_say(make_run):

@@ -111,11 +111,15 @@ def test_every_update_discarded(make_run, record):
         ({"granularity": "per_mini_batch"}, "one roll for each mini-batch.", "mini-batch"),
         ({"target": "update"}, "one roll for each update.", "update"),
         ({}, "one roll for the gradient of each update.", "gradient"),
-        ({"scope": "tensor"}, "one roll for each tensor at each update.", "gradient"),
+        (
+            {"scope": "tensor"},
+            "one roll for the gradient of each tensor at each update.",
+            "tensor gradient",
+        ),
         (
             {"scope": "param_group", "target": "update"},
             "one roll for each parameter group at each update.",
-            "update",
+            "group update",
         ),
     ],
 )
@@ -123,6 +127,53 @@ def test_rolls_are_of_what_was_rolled_for(make_run, record, dice, whose, noun):
     run = load(make_run(records=[record(0), record(1, -0.2), record(2)], dice=dice))
     assert rolling(run).endswith(whose)
     assert re.match(rf"1 {noun} \(33\.3", fates(run))
+
+
+@pytest.mark.parametrize(
+    ("more", "dice", "whose"),
+    [
+        (
+            {"slots": 38},
+            {"scope": "tensor", "target": "update"},
+            "was rolled 228 times against a threshold of 10, one roll for each of 38 tensors at "
+            "each update.",
+        ),
+        (
+            {"slots": 2},
+            {"scope": "param_group"},
+            "one roll for the gradient of each of 2 parameter groups at each update.",
+        ),
+        (
+            {"optimizers": 2},
+            {"target": "update"},
+            "one roll for each update of 2 optimizers.",
+        ),
+        (
+            {"slots": 3, "optimizers": 2},
+            {"scope": "tensor", "target": "update"},
+            "one roll for each of 6 tensors of 2 optimizers at each update.",
+        ),
+    ],
+)
+def test_slots_and_optimizers_are_counted(make_run, rolled, more, dice, whose):
+    run = load(make_run(records=rolled(6, **more), steps=6, dice=dice))
+    assert rolling(run).endswith(whose)
+
+
+def test_a_run_on_updates_says_nothing_of_gradients(make_run, rolled):
+    dice = {"scope": "tensor", "target": "update"}
+    text = plain(paragraph(load(make_run(records=rolled(30, slots=4), dice=dice))))
+    assert "gradient" not in text
+    assert re.search(r"\d+ tensor updates \(\d+\.\d %\) were discarded", text)
+    assert "keeping 30 % of the tensor updates and discarding the rest" in text
+
+
+@pytest.mark.parametrize(
+    ("dice", "told"), [({}, False), ({"include": ["a"]}, True), ({"exclude": ["b"]}, True)]
+)
+def test_what_was_not_rolled_for_is_spoken_of(make_run, rolled, dice, told):
+    run = load(make_run(records=rolled(9), steps=9, dice=dice))
+    assert ("patterns leave out were not rolled for" in paragraph(run)) == told
 
 
 def test_mini_batches_are_plural_too(make_run, rolled):

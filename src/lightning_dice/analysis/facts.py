@@ -19,16 +19,25 @@ NONE = "\N{EN DASH}"
 """Stands where a run has no number."""
 
 _MEANINGS = {
-    "per_accumulation_step": "one roll for every update",
-    "per_mini_batch": "one roll for every mini-batch",
-    "gradient": "the roll scales what the optimizer sees",
+    "per_accumulation_step": "rolled for every update",
+    "per_mini_batch": "rolled for every mini-batch",
+    "gradient": "a roll scales what the optimizer sees",
+    "update": "a roll scales what the optimizer does to the weights",
     "model": "one roll for the whole model",
+    "param_group": "one roll for each of the optimizer's parameter groups",
+    "tensor": "one roll for each parameter tensor",
     "margin": "a failure steps back by how far it falls short",
     "proportional": "a failure steps back by its total",
     "skip": "a failure is discarded",
     "reference": "the factors of the public Roll-to-Train code",
     "mean": "scales are divided by their mean",
     "rms": "scales are divided by their root mean square",
+}
+
+
+_PATTERNS = {
+    "include": "only parameters with such names are rolled for",
+    "exclude": "parameters with such names are not rolled for",
 }
 
 
@@ -110,11 +119,7 @@ def settings(run: Run) -> list[Setting]:
     """Everything that was chosen for this run, in words where a value has one meaning."""
     dice = [(name, value) for name, value in run.part("dice").items()]
     task = [(name, run.part("task").get(name)) for name in ("data", "model", "optimizer")]
-    return [
-        Setting(name, _value(value), _MEANINGS.get(value, "") if isinstance(value, str) else "")
-        for name, value in (*dice, *task)
-        if value is not None
-    ]
+    return [_setting(name, value) for name, value in (*dice, *task) if value is not None]
 
 
 def odds_rows(run: Run) -> list[OddsRow]:
@@ -156,6 +161,14 @@ def other_metrics(run: Run) -> list[tuple[str, str]]:
     """Every final metric of the summary."""
     given = ((str(name), number(value)) for name, value in run.part("metrics").items())
     return [(name, shown(run, name, value)) for name, value in given if value is not None]
+
+
+def _setting(name: str, value: Any) -> Setting:
+    if name in _PATTERNS:
+        patterns = value if isinstance(value, list) else [value]
+        return Setting(name, ", ".join(map(str, patterns)), _PATTERNS[name])
+    known = _MEANINGS.get(value, "") if isinstance(value, str) else ""
+    return Setting(name, _value(value), known)
 
 
 def _outcome_row(run: Run, place: int) -> OddsRow:

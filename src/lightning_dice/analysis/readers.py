@@ -1,4 +1,4 @@
-"""Reads the two tables of a run as arrays, as far as they can be read.
+"""Reads the tables of a run as arrays, as far as they can be read.
 
 A reader never fails on a file that a crash cut short: it returns what is whole, and one sentence
 for each thing that it had to leave out.
@@ -28,6 +28,9 @@ OUTCOMES = tuple(Outcome)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+Place = tuple[int, int]
+"""What one roll was for at a step: the optimizer's index and the slot."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rolls:
@@ -37,6 +40,8 @@ class Rolls:
         step: Optimizer steps completed before each roll's own, shape ``(rolls,)``.
         outcome: Position in ``OUTCOMES``, shape ``(rolls,)``.
         scale: The factor, NaN for a discard, shape ``(rolls,)``.
+        place: Position in ``places``, shape ``(rolls,)``.
+        places: The optimizers and slots that were rolled for, ascending.
 
     Example:
         >>> record = RollRecord(0, 0, 0, 0, 17, 17, Outcome.SUCCESS, 0.85)
@@ -48,6 +53,8 @@ class Rolls:
     step: Ints
     outcome: Ints
     scale: Floats
+    place: Ints
+    places: tuple[Place, ...]
 
     @classmethod
     def of(cls, records: Iterable[RollRecord]) -> Rolls:
@@ -61,6 +68,11 @@ class Rolls:
         return len(self.step)
 
     @property
+    def several(self) -> bool:
+        """Whether a step may have several rolls: some optimizer has more slots than one."""
+        return len({optimizer for optimizer, _slot in self.places}) < len(self.places)
+
+    @property
     def factors(self) -> Floats:
         """The scales with 0 for a discard, as means count them."""
         return np.nan_to_num(self.scale, nan=0.0)
@@ -69,6 +81,16 @@ class Rolls:
     def mean_scale(self) -> float | None:
         """Mean scale, a discard counting as 0; ``None`` without rolls."""
         return float(self.factors.mean()) if len(self) else None
+
+    def place_means(self) -> tuple[Ints, Floats]:
+        """How many rolls each place has, and their mean scale; both ``(places,)``."""
+        counts = np.bincount(self.place, minlength=len(self.places))
+        return counts, np.bincount(self.place, self.factors, len(self.places)) / counts
+
+    def step_means(self) -> tuple[Ints, Floats]:
+        """The steps that have rolls, ascending, and the mean scale of each; both ``(steps,)``."""
+        steps, which = np.unique(self.step, return_inverse=True)
+        return steps, np.bincount(which, self.factors) / np.bincount(which)
 
     def counts(self) -> dict[Outcome, int]:
         """How many rolls came to each outcome."""
@@ -95,11 +117,13 @@ class Rolls:
 
 
 class _Columns:
-    """Grows column by column: eight bytes a cell, where a list of records takes hundreds."""
+    """Grows column by column: some bytes a cell, where a list of records takes hundreds."""
 
     def __init__(self) -> None:
-        self.step, self.outcome, self.scale = array("q"), array("q"), array("d")
+        self.step, self.scale = array("q"), array("d")
+        self.outcome, self.place = array("b"), array("i")
         self._position = {outcome: i for i, outcome in enumerate(OUTCOMES)}
+        self._places: dict[Place, int] = {}  # in order of appearance
 
     def add(self, record: RollRecord) -> None:
         if record.scale is not None and not math.isfinite(record.scale):
@@ -107,12 +131,19 @@ class _Columns:
         self.step.append(record.step)  # first, as it is what can be too large for its column
         self.scale.append(math.nan if record.scale is None else record.scale)
         self.outcome.append(self._position[record.outcome])
+        place = record.optimizer, record.slot
+        self.place.append(self._places.setdefault(place, len(self._places)))
 
     def rolls(self) -> Rolls:
+        places = sorted(self._places)
+        rank = np.zeros(len(places), dtype=np.int64)
+        rank[[self._places[place] for place in places]] = range(len(places))
         return Rolls(
             np.array(self.step, dtype=np.int64),
             np.array(self.outcome, dtype=np.int64),
             np.array(self.scale, dtype=np.float64),
+            rank[np.array(self.place, dtype=np.int64)],
+            tuple(places),
         )
 
 
@@ -151,6 +182,35 @@ def read_roll_table(path: Path) -> tuple[Rolls, list[str]]:
     if not columns.step and not omissions:
         omissions = [f"{path.name} holds no rolls"]
     return columns.rolls(), omissions
+
+
+def read_slots(path: Path) -> tuple[dict[Place, list[str]], list[str]]:
+    """Read ``slots.csv``.
+
+    Args:
+        path: The file; it may be missing, empty or cut short.
+
+    Returns:
+        The names of each place's parameters, and what was left out.
+    """
+    names: defaultdict[Place, list[str]] = defaultdict(list)
+    omissions, unread = _cut_short(path), 0
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(line for line in file if line.endswith("\n")):
+                try:
+                    names[int(row["optimizer"]), int(row["slot"])].append(row["parameter"] or "")
+                except (KeyError, TypeError, ValueError):
+                    unread += 1
+    except FileNotFoundError:
+        return {}, [f"{path.name} is missing"]
+    except (OSError, UnicodeError, csv.Error) as error:
+        omissions = [f"{path.name} cannot be read to its end ({error})"]
+    if unread:
+        omissions.append(f"{path.name} has {counted(unread, 'row')} that cannot be read")
+    if not names and not omissions:
+        omissions = [f"{path.name} holds no slots"]
+    return dict(names), omissions
 
 
 def read_metrics(path: Path) -> tuple[dict[str, Series], list[str]]:

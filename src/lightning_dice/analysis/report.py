@@ -19,8 +19,12 @@ from lightning_dice.analysis import facts, plots
 from lightning_dice.analysis.messages import (
     accuracy_message,
     loss_message,
+    loss_reading,
     outcomes_message,
     scales_message,
+    scales_reading,
+    slots_message,
+    slots_reading,
 )
 from lightning_dice.analysis.run import Run
 from lightning_dice.analysis.style import draw
@@ -38,14 +42,14 @@ class Plot(NamedTuple):
         heading: Of its section.
         figure: Draws it.
         message: What it says, for its title and for who cannot see it.
-        reading: How to read it.
+        reading: How to read it; may be empty.
     """
 
     name: str
     heading: str
     figure: Callable[[Run], Figure]
     message: Callable[[Run], str]
-    reading: str
+    reading: Callable[[Run], str]
 
 
 PLOTS = (
@@ -54,28 +58,35 @@ PLOTS = (
         "What was learnt",
         plots.loss,
         loss_message,
-        "Above, the loss; below, on the same axis of steps, what the dice said: a mark for each "
-        "roll, or the share of each outcome where marks would run together.",
+        loss_reading,
     ),
-    Plot("accuracy", "How often it was right", plots.accuracy, accuracy_message, ""),
+    Plot("accuracy", "How often it was right", plots.accuracy, accuracy_message, lambda _: ""),
     Plot(
         "outcomes",
         "What was rolled",
         plots.outcomes,
         outcomes_message,
-        "Bars are what was rolled, diamonds what the odds expect. Each range holds its count in "
-        "95 % of runs, so now and then a bar ends outside one by luck alone.",
+        lambda _: (
+            "Bars are what was rolled, diamonds what the odds expect. Each range holds its count "
+            "in 95 % of runs, so now and then a bar ends outside one by luck alone."
+        ),
     ),
     Plot(
         "scales",
         "How much of each update was applied",
         plots.scales,
         scales_message,
-        "Each mark is a roll. The line is the mean of all rolls so far, a discard counting as 0; "
-        "it settles on the expected scale as the rolls add up.",
+        scales_reading,
+    ),
+    Plot(
+        "slots",
+        "Slot by slot",
+        plots.slots,
+        slots_message,
+        slots_reading,
     ),
 )
-"""The report's plots in order; the accuracy is left out where none was logged."""
+"""The report's plots in order; some are left out where a run has nothing for them."""
 
 
 def write_report(folder: Path | str) -> Path:
@@ -109,8 +120,12 @@ def write_report(folder: Path | str) -> Path:
 
 def plots_of(run: Run) -> list[Plot]:
     """The plots that this run has something for."""
-    accuracy = {"train_accuracy", "val_accuracy"} & set(run.metrics)
-    return [plot for plot in PLOTS if plot.name != "accuracy" or accuracy]
+    missing = set()
+    if not {"train_accuracy", "val_accuracy"} & set(run.metrics):
+        missing.add("accuracy")
+    if len(run.rolls.places) < 2:
+        missing.add("slots")
+    return [plot for plot in PLOTS if plot.name not in missing]
 
 
 def render(run: Run, images: dict[str, bytes]) -> str:
@@ -124,7 +139,10 @@ def render(run: Run, images: dict[str, bytes]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = files(__package__).joinpath(f"{REPORT}.j2").read_text(encoding="utf-8")
-    shown = [(plot, plot.message(run), _data_uri(images[plot.name])) for plot in plots_of(run)]
+    shown = [
+        (plot.heading, plot.message(run), plot.reading(run), _data_uri(images[plot.name]))
+        for plot in plots_of(run)
+    ]
     return environment.from_string(source).render(
         run=run,
         title=facts.title(run),

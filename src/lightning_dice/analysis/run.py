@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from lightning_dice.analysis.readers import OUTCOMES, Rolls, Series, read_metrics, read_roll_table
+import numpy as np
+
+from lightning_dice.analysis.readers import (
+    OUTCOMES,
+    Floats,
+    Ints,
+    Place,
+    Rolls,
+    Series,
+    read_metrics,
+    read_roll_table,
+    read_slots,
+)
 from lightning_dice.rules import Outcome, SettingError
 
 FORMAT = 1
@@ -60,6 +72,16 @@ class Expected:
             **{name: value or 0.0 for name, value in numbers.items()},
         )
 
+    def mean_range(self, rolls: Ints) -> tuple[Floats, Floats]:
+        """Where the mean of so many rolls lies in 95 % of runs, by the normal approximation.
+
+        Args:
+            rolls: How many rolls, any shape.
+        """
+        deviation = math.sqrt(max(self.mean_square - self.mean**2, 0.0))
+        reach = 1.96 * deviation / np.sqrt(rolls)
+        return self.mean - reach, self.mean + reach
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -69,6 +91,8 @@ class Run:
         name: The folder's name.
         summary: ``summary.json``; empty where there is none.
         rolls: ``rolls.csv``; empty where there is none.
+        slots: ``slots.csv``: the names of parameters by optimizer and slot; empty where there is
+            none, as with scope ``model``.
         metrics: ``metrics.csv``, a series a column.
         config: The text of ``config.yaml``; ``None`` where there is none.
         omissions: What was missing or could not be read, a sentence each.
@@ -77,6 +101,7 @@ class Run:
     name: str
     summary: Mapping[str, Any]
     rolls: Rolls
+    slots: Mapping[Place, Sequence[str]]
     metrics: Mapping[str, Series]
     config: str | None
     omissions: tuple[str, ...]
@@ -102,6 +127,9 @@ class Run:
                 f"this is not a run's folder: {'; '.join(no_summary)}; rolls.csv is missing",
             )
         rolls, no_rolls = read_roll_table(folder / "rolls.csv")
+        slots, no_slots = read_slots(folder / "slots.csv")
+        if not slots and not rolls.several:
+            no_slots = []  # with scope model there is no such file
         metrics, no_metrics = read_metrics(folder / "metrics.csv")
         config, no_config = _read_config(folder / "config.yaml")
         gaps = _gaps(summary, rolls) if summary else []
@@ -109,9 +137,10 @@ class Run:
             name=folder.resolve().name,
             summary=summary,
             rolls=rolls,
+            slots=slots,
             metrics=metrics,
             config=config,
-            omissions=(*no_summary, *no_rolls, *gaps, *no_metrics, *no_config),
+            omissions=(*no_summary, *no_rolls, *gaps, *no_slots, *no_metrics, *no_config),
         )
 
     def part(self, name: str) -> Mapping[str, Any]:
@@ -122,6 +151,16 @@ class Run:
     def status(self) -> str:
         """``finished``, ``running``, ``failed``, ``interrupted`` or ``unknown``."""
         return str(self.summary.get("status") or "unknown")
+
+    @property
+    def scope(self) -> str:
+        """What one roll belongs to in space; empty where a run without settings does not say."""
+        return str(self.part("dice").get("scope") or "")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether patterns of names leave parameters out."""
+        return any(self.part("dice").get(name) for name in ("include", "exclude"))
 
     @property
     def steps(self) -> int | None:

@@ -87,8 +87,13 @@ def blank(height: float, **axes: Any) -> tuple[Figure, Any]:
         height: Inches.
         **axes: What ``Figure.subplots`` takes.
     """
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = house_figure(height)
     return figure, figure.subplots(**axes)
+
+
+def house_figure(height: float) -> Figure:
+    """A figure of the common width, without axes."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def draw(plot: Callable[[], Figure]) -> bytes:

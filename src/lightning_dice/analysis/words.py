@@ -27,6 +27,9 @@ _KINDS = {
     "unchanged": "applied in full",
     "amplified": "made larger",
 }
+_SLOTS = {"param_group": "parameter group", "tensor": "tensor"}
+_PARTS = {"param_group": "group", "tensor": "tensor"}
+"""What of a gradient or an update one roll is for, where it is not the whole of it."""
 _ADAPTIVE = ("ada", "rms", "lion", "muon")
 
 
@@ -36,8 +39,8 @@ def paragraph(run: Run) -> str:
     Every sentence stands on numbers that the run has; what it lacks is left out here and is among
     ``run.omissions``.
     """
-    sentences = (ending(run), rolling(run), fates(run), scale(run), luck(run), signal(run))
-    return " ".join(filter(None, (*sentences, caution(run), result(run))))
+    sentences = (ending(run), rolling(run), fates(run), rest(run), scale(run), luck(run))
+    return " ".join(filter(None, (*sentences, signal(run), caution(run), result(run))))
 
 
 def ending(run: Run) -> str:
@@ -89,6 +92,13 @@ def fates(run: Run) -> str:
     return f"{listed(told)}."
 
 
+def rest(run: Run) -> str:
+    """What became of the parameters that were not rolled for, if there are patterns of names."""
+    if not run.filtered or not run.count:
+        return ""
+    return "Parameters that the patterns leave out were not rolled for, and trained as always."
+
+
 def scale(run: Run) -> str:
     """The mean scale beside the one that the odds expect."""
     if run.mean_scale is None:
@@ -120,7 +130,7 @@ def signal(run: Run) -> str:
     odds = run.expected
     if odds is None:
         return ""
-    nouns = plural(_noun(run) or "update")
+    nouns = plural(" ".join(filter(None, [_PARTS.get(run.scope), _noun(run) or "update"])))
     if odds.mean_square == 0:
         return "The odds leave no signal: no roll lets anything through."
     if odds.mean == 0:
@@ -211,17 +221,20 @@ def _noun(run: Run) -> str:
 
 
 def _scaled(run: Run) -> str:
-    """What the scale multiplies: of an update, it may be the gradient that leads to it."""
-    gradient = run.part("dice").get("target") == "gradient"
-    return "gradient" if gradient and _noun(run) == "update" else _noun(run)
+    """What one scale multiplies: of an update, it may be the gradient that leads to it."""
+    gradient = run.part("dice").get("target") == "gradient" and _noun(run) == "update"
+    return " ".join(filter(None, [_PARTS.get(run.scope), "gradient" if gradient else _noun(run)]))
 
 
 def _rolled_for(run: Run) -> str:
-    at = f" at each {_noun(run)}"
-    whose = {"param_group": f"each parameter group{at}", "tensor": f"each tensor{at}"}
-    scope = str(run.part("dice").get("scope"))
-    one = "the gradient of each update" if _scaled(run) == "gradient" else f"each {_noun(run)}"
-    return whose.get(scope, one)
+    whose = "the gradient of " if _scaled(run).endswith("gradient") else ""
+    several = len({optimizer for optimizer, _slot in run.rolls.places})
+    of = f" of {several} optimizers" if several > 1 else ""
+    if run.scope not in _PARTS:
+        return f"{whose}each {_noun(run)}{of}"
+    slots, part = len(run.rolls.places), _SLOTS[run.scope]
+    each = f"each of {counted(slots, part)}" if slots > 1 else f"each {part}"
+    return f"{whose}{each}{of} at each {_noun(run)}"
 
 
 def _share_of_runs(p: float) -> str:

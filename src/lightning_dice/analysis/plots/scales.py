@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -11,12 +9,13 @@ from matplotlib.figure import Figure
 
 from lightning_dice.analysis.messages import scales_message
 from lightning_dice.analysis.phrases import MINUS, figures, whole
-from lightning_dice.analysis.readers import OUTCOMES, Floats, Ints, Rolls
+from lightning_dice.analysis.readers import OUTCOMES, Rolls
 from lightning_dice.analysis.run import Expected, Run
 from lightning_dice.analysis.style import (
     GREEN,
     INK,
     LOOKS,
+    SKY,
     blank,
     entitle,
     running_mean,
@@ -31,17 +30,21 @@ ENOUGH = 10
 
 
 def scales(run: Run) -> Figure:
-    """Each roll's scale, the mean so far, and E[s] with the range that the mean may wander in."""
+    """Each roll's scale, the mean so far, and E[s] with the range that the mean may wander in.
+
+    Where a step has several rolls, their mean stands for them.
+    """
     figure, axes = blank(3.9)
     entitle(axes, scales_message(run))
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("scale (1 = the whole update)")
+    axes.set_ylabel("scale (1 = unchanged)")
     if not len(run.rolls):
         say(axes, "no rolls are on record")
         return figure
-    _draw_rolls(axes, run.rolls)
+    (_draw_steps if run.rolls.several else _draw_rolls)(axes, run.rolls)
     _draw_mean(axes, run.rolls, run.expected)
-    legend = figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
+    columns = 2 if run.rolls.several else 3
+    legend = figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.4)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set(alpha=1, sizes=[32])
@@ -73,8 +76,28 @@ def _draw_rolls(axes: Axes, rolls: Rolls) -> None:
     axes.set_yticks([lane, *ticks], ["discard", *(f"{t:.3g}".replace("-", MINUS) for t in ticks)])
     axes.set_ylim(lane - 0.08 * (high - low), high + 0.06 * (high - low))
     axes.axhline(0, color=INK, linewidth=0.5)
-    if len(shown) < len(rolls):
-        note = f"{whole(len(shown))} of {whole(len(rolls))} rolls drawn"
+    _note_thinning(axes, len(shown), len(rolls), "rolls")
+
+
+def _draw_steps(axes: Axes, rolls: Rolls) -> None:
+    steps, means = rolls.step_means()
+    shown = thin(len(steps), DOTS)
+    axes.scatter(
+        steps[shown],
+        means[shown],
+        s=float(np.clip(4500 / len(shown), 6, 22)),
+        color=SKY,
+        alpha=float(np.clip(300 / len(shown), 0.35, 0.9)),
+        linewidths=0,
+        label="mean of one step's rolls",
+    )
+    axes.axhline(0, color=INK, linewidth=0.5)
+    _note_thinning(axes, len(shown), len(steps), "steps")
+
+
+def _note_thinning(axes: Axes, drawn: int, there: int, what: str) -> None:
+    if drawn < there:
+        note = f"{whole(drawn)} of {whole(there)} {what} drawn"
         axes.text(1, 1.01, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
 
 
@@ -84,7 +107,7 @@ def _draw_mean(axes: Axes, rolls: Rolls, expected: Expected | None) -> None:
     step = rolls.step[shown]
     if expected is not None:
         wide = shown + 1 >= ENOUGH
-        reach = mean_range(expected, shown[wide] + 1)
+        reach = expected.mean_range(shown[wide] + 1)
         axes.fill_between(step[wide], *reach, color=GREEN, alpha=0.18, linewidth=0)
         axes.axhline(
             expected.mean,
@@ -96,15 +119,3 @@ def _draw_mean(axes: Axes, rolls: Rolls, expected: Expected | None) -> None:
     mean = running_mean(rolls.factors)[shown]
     marker = "o" if len(step) == 1 else None
     axes.plot(step, mean, color=INK, marker=marker, markersize=4, label="mean of the rolls so far")
-
-
-def mean_range(expected: Expected, rolls: Ints) -> tuple[Floats, Floats]:
-    """Where the mean of so many rolls lies in 95 % of runs, by the normal approximation.
-
-    Args:
-        expected: Gives mean and variance of one scale.
-        rolls: How many rolls, any shape.
-    """
-    deviation = math.sqrt(max(expected.mean_square - expected.mean**2, 0.0))
-    reach = 1.96 * deviation / np.sqrt(rolls)
-    return expected.mean - reach, expected.mean + reach

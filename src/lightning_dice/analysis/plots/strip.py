@@ -82,12 +82,16 @@ def outcome_shares(rolls: Rolls) -> tuple[Floats, Floats]:
         The bins' edges, shape ``(bins + 1,)``, and the shares, shape ``(outcomes, bins)``: each
         column sums to 1, or is NaN where a bin has no rolls.
     """
-    start, stop = int(rolls.step.min()), int(rolls.step.max()) + 1
-    bins = int(np.clip(len(rolls) // BIN, 1, BINS))
-    edges = np.unique(np.linspace(start, stop, bins + 1).round())
+    edges = step_edges(rolls, int(np.clip(len(rolls) // BIN, 1, BINS)))
     counts = np.array([_in_bins(rolls.step[rolls.outcome == i], edges) for i in range(4)])
     total = counts.sum(axis=0)
     return edges, counts / np.where(total, total, np.nan)
+
+
+def step_edges(rolls: Rolls, bins: int) -> Floats:
+    """The edges of at most ``bins`` bins of whole steps, near enough to equal."""
+    start, stop = int(rolls.step.min()), int(rolls.step.max()) + 1
+    return np.unique(np.linspace(start, stop, bins + 1).round())
 
 
 def _in_bins(steps: Ints, edges: Floats) -> Floats:
