@@ -89,6 +89,45 @@ def test_an_own_table(composed):
     assert build_saving_throw(config).throw.scaling == (None, -1.0, 0.5, 1.0)
 
 
+def test_target_and_scope_and_patterns(composed):
+    settings = build_saving_throw(composed()).settings
+    assert (settings["target"], settings["scope"]) == ("gradient", "model")
+    assert settings["include"] is settings["exclude"] is None
+    patterns = 'dice.include=["*.attention.*","*.mlp.*"]'
+    chosen = composed("target=update", "scope=tensor", patterns, "dice.exclude=[*.bias]")
+    settings = build_saving_throw(chosen).settings
+    assert (settings["target"], settings["scope"]) == ("update", "tensor")
+    assert settings["include"] == ["*.attention.*", "*.mlp.*"]
+    assert settings["exclude"] == ["*.bias"]
+
+
+def test_skip_update_keeps_every_second_update_of_hidden_matrices_and_doubles_it(composed):
+    config = composed("experiment=skip_update")
+    callback = build_saving_throw(config)
+    settings = callback.settings
+    chosen = {name: settings[name] for name in ("scaling", "normalize", "target", "scope")}
+    assert chosen == {
+        "scaling": "skip",
+        "normalize": "mean",
+        "target": "update",
+        "scope": "tensor",
+    }
+    scales = callback.throw.odds().scales
+    assert {scale: float(p) for scale, p in scales.items()} == {None: 0.5, 2: 0.5}
+    model, _ = build_task(config)
+    names = [name for name, _ in model.named_parameters()]
+    callback.chosen.check(names)
+    rolled_for = [name for name in names if callback.chosen(name)]
+    assert rolled_for == [
+        f"network.blocks.{block}.{matrix}.weight"
+        for block in (0, 1)
+        for matrix in ("attention.qkv", "attention.mix", "mlp.expand", "mlp.contract")
+    ]
+    every = dict(model.named_parameters())
+    hidden = [n for n, p in every.items() if p.ndim == 2 and ".blocks." in n]
+    assert rolled_for == hidden
+
+
 def test_data_brings_a_model_that_fits(composed):
     assert composed("data=digits").model._target_.endswith("ImageClassifier")
     assert composed("experiment=digits").optimizer._target_ == "torch.optim.SGD"
@@ -104,6 +143,8 @@ def test_data_brings_a_model_that_fits(composed):
         ("optimizer.lr=fast", "fast"),
         ("threshold=abc", "easy"),
         ("dice.colour=red", "colour"),
+        ("dice.include=*.weight", "*.weight"),
+        ("scope=layer", "param_group"),
     ],
 )
 def test_misspelt_keys_and_wrong_types_are_refused(composed, override, named):
@@ -123,6 +164,9 @@ def test_misspelt_keys_and_wrong_types_are_refused(composed, override, named):
         (["saving_throw.scaling=fair"], "scaling='fair': expected margin"),
         (["saving_throw.normalize=max"], "normalize='max': expected none, mean, rms"),
         (["dice.granularity=epoch"], "granularity='epoch': expected"),
+        (["dice.target=weights"], "target='weights': expected gradient or update"),
+        (["dice.scope=layer"], "scope='layer': expected model or param_group or tensor"),
+        (["dice.include=[]"], "include=[]: an empty list chooses nothing"),
         (["dice.seed=-1"], "seed=-1"),
     ],
 )

@@ -123,3 +123,21 @@ class TestCommand:
 )
 def test_shorthand(argument, expanded):
     assert expand_shorthand([argument], config_folder()) == [expanded]
+
+
+def test_beside_an_experiment_the_saving_throw_is_what_the_command_says():
+    """An experiment's own values stand above its groups, so a group's option would be lost."""
+    given = [
+        "experiment=skip_update",
+        "die=d20",
+        "threshold=easy,medium",
+        "scaling=skip",
+        "scope=model",
+    ]
+    assert expand_shorthand(given, config_folder()) == [
+        "experiment=skip_update",
+        "saving_throw.die=d20",
+        "saving_throw.threshold=5,10",
+        "saving_throw.scaling=skip",
+        "scope=model",
+    ]

@@ -35,16 +35,16 @@ class TestGPT:
 
     def test_attention_is_that_of_the_paper(self):
         """softmax(Q K^T / sqrt(d)) V, masked, written out."""
-        block = gpt().blocks[0].eval()
+        attention = gpt().blocks[0].attention.eval()
         x = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(1))
-        query, key, value = block.qkv(x)[0].chunk(3, dim=-1)
+        query, key, value = attention.qkv(x)[0].chunk(3, dim=-1)
         mixed = torch.zeros(4, 16)
         for head in range(2):
             part = slice(8 * head, 8 * head + 8)
             for t in range(4):
                 scores = query[t, part] @ key[: t + 1, part].T / math.sqrt(8)
                 mixed[t, part] = scores.softmax(-1) @ value[: t + 1, part]
-        torch.testing.assert_close(block._attend(x)[0], block.mix(mixed))
+        torch.testing.assert_close(attention(x)[0], attention.mix(mixed))
 
     def test_input_and_output_share_their_weights(self):
         model = gpt()

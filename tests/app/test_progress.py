@@ -10,6 +10,7 @@ from rich.console import Console
 from lightning_dice import SavingThrow, SavingThrowCallback
 from lightning_dice.app import progress
 from lightning_dice.app.progress import DiceProgressBar, describe
+from lightning_dice.records import RollRecord
 from support.toy import Toy, fit, loader, quiet_trainer
 
 THROW = SavingThrow("d20", 10)
@@ -55,6 +56,30 @@ class TestLogFile:
     def test_without_dice_it_is_an_ordinary_line(self):
         text, _ = run(log_file(), callbacks=[], val_check_interval=6, num_sanity_val_steps=0)
         assert text.split()[:4] == ["step", "6/6", "train_loss", text.split()[3]]
+
+
+class TestSeveralRolls:
+    """One roll for each slot at every step: what came up, in one line."""
+
+    @pytest.mark.parametrize(
+        ("scope", "whose"), [("tensor", "4 tensors"), ("param_group", "1 parameter group")]
+    )
+    def test_the_line_counts_them(self, scope, whose):
+        dice = SavingThrowCallback(THROW, scope=scope, seed=0)
+        text, _ = run(log_file(), [dice], val_check_interval=6, num_sanity_val_steps=0)
+        rolls = dice.last_roll
+        mean = sum(roll.scale or 0 for roll in rolls) / len(rolls)
+        assert f"rolled for {whose}: " in text
+        assert f"; mean scale {mean:.3g}  critical failure" in text
+        told = text.partition(": ")[2].partition(";")[0].split(", ")
+        assert sum(int(part.split()[0]) for part in told) == len(rolls)
+
+    def test_an_optimizer_without_slots_leaves_the_tallies(self):
+        dice = SavingThrowCallback(THROW, scope="tensor", seed=0)
+        assert [str(line) for line in progress._dice(dice)] == ["no roll yet"]
+        dice.rolls.append(RollRecord(0, 0, 0, 0, *THROW.resolve(20)))
+        (line,) = progress._dice(dice)
+        assert str(line).endswith("critical success 1  mean scale 1.000")
 
 
 class TestTerminal:

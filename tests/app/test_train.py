@@ -50,6 +50,26 @@ def test_a_run_leaves_its_files(run, tmp_path):
     assert (folder / "checkpoints" / "best.ckpt").exists()
 
 
+def test_a_run_with_several_slots_says_what_they_are(run, tmp_path):
+    summary = run("target=update", "scope=tensor", "dice.exclude=[*.bias]")
+    assert summary["dice"]["scope"] == "tensor"
+    assert summary["dice"]["exclude"] == ["*.bias"]
+    assert summary["rolls"]["count"] == 6 * 3
+    folder = tmp_path / "run"
+    assert (folder / "slots.csv").read_text().splitlines() == [
+        "optimizer,slot,parameter",
+        "0,0,network.0.weight",
+        "0,1,network.3.weight",
+        "0,2,network.8.weight",
+    ]
+    records = list(read_rolls(folder / "rolls.csv"))
+    assert [(record.step, record.slot) for record in records] == [
+        (step, slot) for step in range(6) for slot in range(3)
+    ]
+    assert (folder / "plots" / "slots.png").is_file()
+    assert "one roll for each of 3 tensors at each update" in (folder / "report.html").read_text()
+
+
 def test_the_last_step_is_validated(run):
     summary = run("trainer.max_steps=4")  # validation is due after every third
     assert summary["steps"] == 4

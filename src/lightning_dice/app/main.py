@@ -101,7 +101,8 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
     """Let the groups of a saving throw take values that have no file of their own.
 
     ``threshold=12`` and ``die=3d6kh1`` become ``saving_throw.threshold=12`` and so on, unless every
-    value names an option of the group, as in ``threshold=easy,hard``.
+    value names an option of the group, as in ``threshold=easy,hard``. Beside an ``experiment`` all
+    of them do: its own values stand above those of groups, and what is said here above both.
 
     Args:
         arguments: Command-line arguments.
@@ -110,17 +111,20 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
     Example:
         >>> expand_shorthand(["threshold=easy", "threshold=12,easy", "die=d7"], config_folder())
         ['threshold=easy', 'saving_throw.threshold=12,5', 'saving_throw.die=d7']
+        >>> expand_shorthand(["experiment=skip_update", "die=d20"], config_folder())
+        ['experiment=skip_update', 'saving_throw.die=d20']
     """
-    return [_expand(argument, folder) for argument in arguments]
+    experiment = any(argument.startswith("experiment=") for argument in arguments)
+    return [_expand(argument, folder, named=not experiment) for argument in arguments]
 
 
-def _expand(argument: str, folder: Path) -> str:
+def _expand(argument: str, folder: Path, named: bool) -> str:
     group, given, value = argument.partition("=")
     if not given or group not in ("threshold", "die", "scaling"):
         return argument
     options = {path.stem: path for path in (folder / group).glob("*.yaml")}
     values = value.split(",")
-    if options.keys() >= set(values):
+    if named and options.keys() >= set(values):
         return argument
     plain = [str(_value(options[value])) if value in options else value for value in values]
     return f"saving_throw.{group}={','.join(plain)}"

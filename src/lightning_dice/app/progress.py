@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from typing_extensions import override
 
+from lightning_dice.analysis.phrases import counted
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import Outcome, Roll
 from lightning_dice.trainer_state import logs_now
@@ -138,29 +139,32 @@ def _redraws(console: Console) -> bool:
 
 def _dice(callback: SavingThrowCallback) -> list[Text]:
     rolls, tally = callback.last_roll, callback.rolls.tally
-    if rolls is None or tally.mean_scale is None:
+    if tally.mean_scale is None:
         return [Text("no roll yet")]
     counts = [
         Text(f"{str(outcome).replace('_', ' ')} {count}", COLOURS[outcome])
         for outcome, count in tally.counts.items()
     ]
-    return [
-        _several(rolls)
-        if isinstance(rolls, list)
-        else Text(describe(rolls), COLOURS[rolls.outcome]),
-        Text("  ").join([*counts, Text(f"mean scale {tally.mean_scale:.3f}")]),
-    ]
+    tallies = Text("  ").join([*counts, Text(f"mean scale {tally.mean_scale:.3f}")])
+    if rolls is None:  # the optimizer that stepped has no slot, or the run was just resumed
+        return [tallies]
+    if isinstance(rolls, list):
+        return [_several(rolls, callback.scope), tallies]
+    return [Text(describe(rolls), COLOURS[rolls.outcome]), tallies]
 
 
-def _several(rolls: Sequence[Roll]) -> Text:
-    """The newest rolls of a scope with slots: how often each outcome came up."""
+def _several(rolls: Sequence[Roll], scope: str) -> Text:
+    """The newest rolls of a scope with slots: how often each outcome came up, and their mean."""
     counts = {outcome: sum(roll.outcome == outcome for roll in rolls) for outcome in COLOURS}
     words = [
-        Text(f"{count} {str(outcome).replace('_', ' ')}", COLOURS[outcome])
+        Text(counted(count, str(outcome).replace("_", " ")), COLOURS[outcome])
         for outcome, count in counts.items()
         if count
     ]
-    return Text(f"rolled for {len(rolls)} slots: ") + Text(", ").join(words)
+    whose = counted(len(rolls), "tensor" if scope == "tensor" else "parameter group")
+    mean = sum(roll.scale or 0.0 for roll in rolls) / len(rolls)
+    text = Text(f"rolled for {whose}: ") + Text(", ").join(words)
+    return text + Text(f"; mean scale {mean:.3g}")
 
 
 def describe(roll: Roll) -> str:

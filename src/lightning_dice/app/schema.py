@@ -16,7 +16,6 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 import lightning_dice
-from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SavingThrow
 
 
@@ -42,8 +41,10 @@ class SavingThrowConfig:
 @dataclass
 class DiceConfig:
     granularity: str = MISSING
-    target: str = _default(SavingThrowCallback, "target")
-    scope: str = _default(SavingThrowCallback, "scope")
+    target: str = MISSING
+    scope: str = MISSING
+    include: list[str] | None = None
+    exclude: list[str] | None = None
     seed: int | None = MISSING
 
 

@@ -14,27 +14,18 @@ from lightning_dice.rules import SettingError
 BYTES = 256
 
 
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward layers; maps ``(B, T, width)`` to itself."""
+class Attention(nn.Module):
+    """Causal self-attention; maps ``(B, T, width)`` to itself."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self._attend(self.attention_norm(x))
-        hidden = F.gelu(self.expand(self.feed_forward_norm(x)))
-        return x + F.dropout(self.contract(hidden), self.dropout, self.training)
-
-    def _attend(self, x: Tensor) -> Tensor:
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in self.qkv(x).chunk(3, dim=-1)
@@ -42,6 +33,38 @@ class Block(nn.Module):
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
         joined: Tensor = self.mix(mixed.transpose(1, 2).flatten(-2))
+        return joined
+
+
+class MLP(nn.Module):
+    """Two linear layers, the inner one four times as wide; maps ``(B, T, width)`` to itself."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.gelu(self.expand(x))
+        return F.dropout(self.contract(hidden), self.dropout, self.training)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward layers; maps ``(B, T, width)`` to itself."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = MLP(width, dropout)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        joined: Tensor = x + self.mlp(self.mlp_norm(x))
         return joined
 
 
@@ -80,8 +103,8 @@ class GPT(nn.Module):
         self.apply(_initialise)
         for block in blocks:
             # Each block adds twice to the residual stream; this keeps its variance near 1.
-            nn.init.normal_(block.mix.weight, std=0.02 / (2 * layers) ** 0.5)
-            nn.init.normal_(block.contract.weight, std=0.02 / (2 * layers) ** 0.5)
+            nn.init.normal_(block.attention.mix.weight, std=0.02 / (2 * layers) ** 0.5)
+            nn.init.normal_(block.mlp.contract.weight, std=0.02 / (2 * layers) ** 0.5)
 
     @override
     def forward(self, tokens: Tensor) -> Tensor:
