@@ -22,6 +22,13 @@ def test_asking_again_gives_the_same_roll_and_no_second_record():
     assert dice.newest == [rolls[-1]] == [log.recent[-1].roll]
 
 
+def test_an_optimizer_that_is_not_rolled_for_leaves_the_newest_roll():
+    dice = Dice(THROW, 3, RollLog())
+    rolls = dice.roll(0, step=0, batch=0)
+    assert dice.roll(1, step=1, batch=0, optimizer=1, slots=()) == []
+    assert dice.newest == rolls
+
+
 def test_optimizers_and_saving_throws_have_streams_of_their_own():
     def naturals(ordinal, optimizer):
         dice = Dice(THROW, 3, RollLog(), ordinal)

@@ -66,5 +66,5 @@ class Dice:
         for slot, roll in zip(slots, rolls, strict=True):
             self.log.append(RollRecord(step, batch, optimizer, slot, *roll))
         self._rolled[optimizer] = key, rolls
-        self.newest = rolls
+        self.newest = rolls or self.newest
         return rolls

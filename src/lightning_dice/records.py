@@ -6,6 +6,7 @@ import csv
 import os
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from lightning_dice.rules import Outcome, Roll, SettingError
 
 HISTORY = 1000
 """Records kept in memory; the file keeps them all."""
-PENDING = 256
+PENDING = 2048
 """Records held back before they are written: opening a file costs more than a training step."""
 
 
@@ -168,12 +169,15 @@ class RollLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and next_batch == 0:
                 path.rename(_free_name(path))
-            kept = _rolls_before(path, next_batch, next_step) if path.exists() else []
+            kept = _rolls_before(path, next_batch, next_step) if path.exists() else ()
             # Replaced in one piece: a crash leaves the old file or the new one.
             draft = path.with_name(path.name + ".part")
-            with draft.open("w", newline="", encoding="utf-8") as file:
-                _write_rows(file, [RollRecord._fields, *kept])
-            draft.replace(path)
+            try:
+                with draft.open("w", newline="", encoding="utf-8") as file:
+                    _write_rows(file, chain([RollRecord._fields], kept))
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
         except OSError as error:
             raise _unwritable(path, error) from error
         self.path = path
@@ -243,21 +247,24 @@ def write_slots(
         raise _unwritable(path, error) from error
 
 
-def _write_rows(file: Any, rows: list[Any]) -> None:
+def _write_rows(file: Any, rows: Iterable[Any]) -> None:
     csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def _rolls_before(path: Path, batch: int, step: int) -> list[RollRecord]:
+def _rolls_before(path: Path, batch: int, step: int) -> Iterator[RollRecord]:
+    """One at a time, as there may be millions; refuses at the end if the last ones are missing."""
     move = "move the file away to go on in a new one"
+    last_step, last_batch = -1, -1
     try:
-        kept = [record for record in read_rolls(path) if record.batch < batch]
+        for record in read_rolls(path):
+            if record.batch < batch:
+                last_step, last_batch = record.step, record.batch
+                yield record
     except SettingError as error:
         raise SettingError("rolls", str(path), f"{error.remedy}; {move}") from error
-    last_step, last_batch = (kept[-1].step, kept[-1].batch) if kept else (-1, -1)
     if last_step < step - 1 and last_batch < batch - 1:
         gap = f"ends at step {last_step}, and training goes on with step {step}"
         raise SettingError("rolls", str(path), f"{gap}; {move}")
-    return kept
 
 
 def _unwritable(path: Path, error: OSError) -> SettingError:
