@@ -254,7 +254,7 @@ def check(cell: Cell, device: str = "cpu") -> Outcome:
     if isinstance(plain, str):
         return Outcome("refused", reason=f"without dice too: {plain}")
     full = fit(cell, FULL, device)
-    identical = _same(full.steps, plain.steps) or not _deterministic(cell, device)
+    identical = _same(full.steps, plain.steps) or _varies(cell, plain, device)
     diced = fit(cell, THROW, device)
     error, wrong = compare(cell, diced)
     tolerance = 1e-12 if cell.precision == "64-true" else 1e-6
@@ -333,9 +333,9 @@ def _without_dice(cell: Cell, device: str) -> Model | str:
         return str(error).split("\n")[0].split(". ")[0]
 
 
-def _deterministic(cell: Cell, device: str) -> bool:
-    """Whether training without dice comes out the same twice."""
-    return _same(fit(cell, None, device).steps, fit(cell, None, device).steps)
+def _varies(cell: Cell, plain: Model, device: str) -> bool:
+    """Whether training without dice comes out otherwise when it is done again, as compiled may."""
+    return not all(_same(fit(cell, None, device).steps, plain.steps) for _ in range(5))
 
 
 def _same(ours: list[Step], theirs: list[Step]) -> bool:
