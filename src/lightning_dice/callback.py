@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,7 +28,7 @@ from lightning_dice.gradients import scaled_backward
 from lightning_dice.intercept import Layer, intercept
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.mini_batch import Windows
-from lightning_dice.records import RollLog, write_slots
+from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
@@ -42,6 +42,11 @@ from lightning_dice.trainer_state import (
     logs_now,
     scaler_of,
 )
+
+T = TypeVar("T")
+
+# A compiled optimizer's step traces its closure, hooks and all, and numpy's 64 bits stop it.
+_untraced: Callable[[T], T] = torch.compiler.disable
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
 
@@ -110,6 +115,7 @@ class SavingThrowCallback(Callback):
         self.chosen = NameFilter(include, exclude)
         self.seed = None if seed is None else check_seed(seed)
         self.rolls = RollLog()
+        self._slots: SlotFile | None = None
         self._given_seed = self.seed
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._dice: Dice | None = None
@@ -245,10 +251,9 @@ class SavingThrowCallback(Callback):
         if folder is not None:
             path = folder / f"{self._name('rolls')}.csv"
             self.rolls.open(path, next_batch, trainer.global_step)
-            if self.scope != "model":
-                names = parameter_names(pl_module)
-                tables = [steps.slots() for steps in self._steps]
-                write_slots(folder / f"{self._name('slots')}.csv", tables, names)
+            several = self.scope != "model"
+            self._slots = SlotFile(folder / f"{self._name('slots')}.csv") if several else None
+            self._write(pl_module)
 
     @override
     def on_train_batch_end(
@@ -259,20 +264,23 @@ class SavingThrowCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        for steps in self._steps:
+            steps.next(None)  # a roll is for this mini-batch, also where a gradient scaler skipped
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
         if logs_now(trainer) and self.rolls.tally.rolls:
             odds = self.throw.odds()
             pl_module.log_dict(dice_metrics(self.rolls.tally, odds, self._name("dice")))
-            self.rolls.flush()
+            self._write(pl_module)
 
     @override
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.rolls.flush()  # what a checkpoint counts is in the file
+        self._write(pl_module)  # what a checkpoint counts is in the file
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(pl_module)
         self.rolls.close()
 
     @override
@@ -291,6 +299,7 @@ class SavingThrowCallback(Callback):
     # -- the roll -----------------------------------------------------------------------------
 
     @override
+    @_untraced
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
@@ -298,7 +307,8 @@ class SavingThrowCallback(Callback):
         step, batch = trainer.global_step, batches_done(trainer)
         if self.granularity == "per_mini_batch":
             discarded = self._windows.discarded(step, batch, index)
-            self._steps[index].next({0: None} if discarded else {})
+            answers = {True: {0: None}, False: {}, None: None}
+            self._steps[index].next(answers[discarded])
         else:
             slots = self._steps[index].slots()
             assert self._dice is not None, "on_train_start comes before every step"
@@ -309,6 +319,7 @@ class SavingThrowCallback(Callback):
     def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
         waited_for = trainer.world_size > 1 or scaler_of(trainer) is not None
 
+        @_untraced
         def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
             assert self._dice is not None, "on_train_start comes before every batch"
             step, batch = trainer.global_step, batches_done(trainer)
@@ -325,6 +336,11 @@ class SavingThrowCallback(Callback):
         self._steps.clear()
         while self._undo:
             self._undo.pop()()
+
+    def _write(self, pl_module: LightningModule) -> None:
+        self.rolls.flush()
+        if self._slots is not None:
+            self._slots.write((steps.slots() for steps in self._steps), parameter_names(pl_module))
 
     def _name(self, stem: str) -> str:
         return stem if self._ordinal == 0 else f"{stem}-{self._ordinal + 1}"

@@ -60,7 +60,8 @@ def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
             setattr(target, method, below)
         return True
 
-    outer.peel = peel  # type: ignore[attr-defined]
+    # With itself, as whoever wraps it copies its attributes, and is no layer of ours.
+    outer.peel = outer, peel  # type: ignore[attr-defined]
     # A bound method, as there was before: torch's schedulers take an optimizer's step apart.
     setattr(target, method, MethodType(outer, target))
     return remove
@@ -68,5 +69,8 @@ def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
 
 def _clear(target: object, method: str) -> None:
     """Take removed layers off the top until an active one, or none, is left."""
-    while (peel := getattr(vars(target).get(method), "peel", None)) and peel():
-        pass
+    while True:
+        top = getattr(vars(target).get(method), "__func__", None)
+        layer, peel = getattr(top, "peel", (None, bool))
+        if top is None or layer is not top or not peel():
+            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Windows:
-    """Tells when every mini-batch that an optimizer step rests on was discarded.
+    """Tells whether every mini-batch that an optimizer step rests on was discarded.
 
     Mini-batches are counted from 0 over the whole training; a window is what was rolled for since
     the optimizer's last step, at the least the mini-batch at hand.
@@ -20,22 +20,25 @@ class Windows:
     """
 
     def __init__(self) -> None:
+        self._last_rolled = -1
         self._last_kept = -1
-        self._last_step: dict[int, tuple[int, int, bool]] = {}
+        self._last_step: dict[int, tuple[int, int, bool | None]] = {}
 
     def rolled(self, batch: int, discard: bool) -> None:
         """Note what became of ``batch``."""
+        self._last_rolled = batch
         if not discard:
             self._last_kept = batch
 
-    def discarded(self, step: int, batch: int, optimizer: int) -> bool:
+    def discarded(self, step: int, batch: int, optimizer: int) -> bool | None:
         """Whether nothing was kept for the step ``step`` that ``optimizer`` takes in ``batch``.
 
-        Asked again within one step (an optimizer that evaluates its closure many times), the
-        answer stays the same.
+        ``None`` if nothing was rolled for it: its gradients are none of ours. Asked again within
+        one step (an optimizer that evaluates its closure many times), the answer stays the same.
         """
-        last_step, last_batch, answer = self._last_step.get(optimizer, (-1, -1, False))
+        last_step, last_batch, answer = self._last_step.get(optimizer, (-1, -1, None))
         if step != last_step:
-            answer = self._last_kept <= min(last_batch, batch - 1)
+            before = min(last_batch, batch - 1)
+            answer = self._last_kept <= before if self._last_rolled > before else None
             self._last_step[optimizer] = step, batch, answer
         return answer

@@ -221,30 +221,43 @@ class RollLog:
         self.tally.scale_sum = state["scale_sum"]
 
 
-def write_slots(
-    path: Path, tables: Iterable[Mapping[int, Iterable[Hashable]]], names: Mapping[Any, str]
-) -> None:
-    """Write which parameters each slot of ``rolls.csv`` stands for, one a row.
+class SlotFile:
+    """Which parameters each slot of ``rolls.csv`` stands for, one a row.
 
     Args:
         path: The file; what it had is replaced.
-        tables: For each optimizer its parameters by slot.
-        names: The names of parameters; one that has none there has an empty cell.
-
-    Raises:
-        SettingError: If it cannot be written.
     """
-    rows = [
-        (optimizer, slot, names.get(parameter, ""))
-        for optimizer, slots in enumerate(tables)
-        for slot, parameters in slots.items()
-        for parameter in parameters
-    ]
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            _write_rows(file, [("optimizer", "slot", "parameter"), *rows])
-    except OSError as error:
-        raise _unwritable(path, error) from error
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[tuple[int, int, str]] = []
+
+    def write(
+        self, tables: Iterable[Mapping[int, Iterable[Hashable]]], names: Mapping[Any, str]
+    ) -> None:
+        """Write the file if slots have changed, as parameters may join while training runs.
+
+        Args:
+            tables: For each optimizer its parameters by slot.
+            names: The names of parameters; one that has none there has an empty cell.
+
+        Raises:
+            SettingError: If it cannot be written.
+        """
+        rows = [
+            (optimizer, slot, names.get(parameter, ""))
+            for optimizer, slots in enumerate(tables)
+            for slot, parameters in slots.items()
+            for parameter in parameters
+        ]
+        if rows == self._rows:
+            return
+        try:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                _write_rows(file, [("optimizer", "slot", "parameter"), *rows])
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._rows = rows
 
 
 def _write_rows(file: Any, rows: Iterable[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
@@ -17,8 +16,8 @@ from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_
 Target = Literal["gradient", "update"]
 
 _UNROLLED = (
-    "an optimizer made a step that nothing was rolled for, and it was applied in full; step it "
-    "where steps are counted (in a LightningModule: the optimizers that self.optimizers() gives)"
+    "an optimizer made a step that nothing was rolled for, and it was applied in full; in a "
+    "LightningModule use self.manual_backward, and step the optimizers that self.optimizers() gives"
 )
 
 
@@ -83,27 +82,33 @@ class ScaledSteps:
         self._warned = False
         self._effect: Effect | None = None  # of the step that is being made
         self._waits = False  # for the last hook before the step, as there is no closure
-        self._pre = optimizer.register_step_pre_hook(self._before)
-        self._post = optimizer.register_step_post_hook(self._after)
+        self._hooks: list[Any] = []
+        if getattr(type(optimizer).step, "hooked", False):  # torch has put its hooks into the class
+            self._hooks.append(optimizer.register_step_pre_hook(self._before))
+            self._hooks.append(optimizer.register_step_post_hook(self._after))
         self._restore = intercept(optimizer, "step", self._step)
 
-    def next(self, scales: Mapping[int, float | None]) -> None:
-        """Scale the next step by ``scales``, by slot; a slot that is not there is left alone."""
+    def next(self, scales: Mapping[int, float | None] | None) -> None:
+        """Scale the next step by ``scales``, by slot; a slot that is not there is left alone.
+
+        ``None`` says that nothing was rolled for it, and forgets what was rolled before.
+        """
         self._scales = scales
 
     def remove(self) -> None:
         """Leave the optimizer as it was."""
         self._restore()
-        self._pre.remove()
-        self._post.remove()
+        for hook in self._hooks:
+            hook.remove()
 
     def _rolled(self) -> Parts:
+        slots = self.slots()
         if self._scales is None:
-            if not self._warned:
+            there = any(p.grad is not None for parameters in slots.values() for p in parameters)
+            if there and not self._warned:
                 warnings.warn(_UNROLLED, stacklevel=2)
                 self._warned = True
             return []
-        slots = self.slots()
         return [(slots[slot], scale) for slot, scale in self._scales.items() if slot in slots]
 
     def _begin(self) -> Effect:
@@ -119,9 +124,9 @@ class ScaledSteps:
         args, kwargs, found = _after_closure(effect.apply, args, kwargs)
         self._waits = not found
         try:
-            if getattr(type(self.optimizer).step, "hooked", False):
+            if self._hooks:
                 self._be_nearest()
-            else:  # a class that torch has not put its hooks into
+            else:
                 self._before()
             result = inner(*args, **kwargs)
             self._after()
@@ -132,10 +137,10 @@ class ScaledSteps:
 
     def _be_nearest(self) -> None:
         """Be the last hook before the step, as others clip there, and the first after it."""
-        before: OrderedDict[int, Any] = self.optimizer._optimizer_step_pre_hooks  # type: ignore[assignment]
-        after: OrderedDict[int, Any] = self.optimizer._optimizer_step_post_hooks  # type: ignore[assignment]
-        before.move_to_end(self._pre.id)
-        after.move_to_end(self._post.id, last=False)
+        optimizer: Any = self.optimizer  # torch's dictionaries of hooks are ordered
+        before, after = self._hooks
+        optimizer._optimizer_step_pre_hooks.move_to_end(before.id)
+        optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
 
     def _before(self, *_: Any) -> None:
         if self._effect is not None and self._waits:

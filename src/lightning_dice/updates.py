@@ -120,7 +120,8 @@ class ScaledDifference:
 
     def __init__(self, parameters: Sequence[Tensor], rolled: Callable[[], Parts]) -> None:
         self._rolled = rolled
-        self._before = {p: p.detach().clone() for p in parameters}
+        # What is frozen may be anything: integers, or a mask of infinities.
+        self._before = {p: p.detach().clone() for p in parameters if p.requires_grad}
 
     def apply(self) -> None:
         """Nothing: the step is made in full."""
@@ -128,12 +129,13 @@ class ScaledDifference:
     def finish(self) -> None:
         """Scale what the step did."""
         with torch.no_grad():
-            for parameters, scale in self._rolled():
+            for rolled, scale in self._rolled():
+                parameters = [p for p in rolled if p in self._before]
                 before = [self._before[p] for p in parameters]
                 if not scale:  # a discard, or a scale of 0
                     for parameter, weight in zip(parameters, before, strict=True):
                         parameter.copy_(weight)
-                elif scale != 1:
+                elif scale != 1 and parameters:
                     torch._foreach_sub_(parameters, before)
                     torch._foreach_mul_(parameters, scale)
                     torch._foreach_add_(parameters, before)

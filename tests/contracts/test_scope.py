@@ -146,3 +146,20 @@ def test_resuming_with_another_scope_is_refused(tmp_path):
         quiet_trainer([other], max_steps=20).fit(
             Toy(adam), loader(), ckpt_path=tmp_path / "last.ckpt"
         )
+
+
+def test_slots_that_join_while_training_are_in_the_file(tmp_path):
+    class Joins(Toy):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[0].parameters(), lr=0.1)
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if batch_idx == 4:
+                self.trainer.optimizers[0].add_param_group({"params": self.net[2].parameters()})
+
+    dice = SavingThrowCallback(THROW, scope="param_group", seed=0)
+    fit(Joins(), [dice], logger=CSVLogger(tmp_path, name="", version=""))
+    with (tmp_path / "slots.csv").open(newline="") as file:
+        slots = [row["slot"] for row in csv.DictReader(file)]
+    assert slots == ["0", "0", "1", "1"]
+    assert {r.step for r in dice.rolls.recent if r.slot == 1} == set(range(5, 10))
