@@ -333,6 +333,7 @@ class SavingThrowCallback(Callback):
     # -- helpers ------------------------------------------------------------------------------
 
     def _detach(self) -> None:
+        self._slots = None  # a checkpoint that is saved later would find no slots
         self._steps.clear()
         while self._undo:
             self._undo.pop()()

@@ -148,6 +148,15 @@ def test_resuming_with_another_scope_is_refused(tmp_path):
         )
 
 
+def test_a_checkpoint_saved_after_training_leaves_the_file_as_it_is(tmp_path):
+    dice = SavingThrowCallback(THROW, scope="tensor", seed=0)
+    trainer = fit(Toy(adam), [dice], logger=CSVLogger(tmp_path, name="", version=""))
+    before = (tmp_path / "slots.csv").read_text()
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    assert (tmp_path / "slots.csv").read_text() == before
+    assert before.count("\n") == 5
+
+
 def test_slots_that_join_while_training_are_in_the_file(tmp_path):
     class Joins(Toy):
         def configure_optimizers(self):
