@@ -21,7 +21,7 @@ def found(scope, include=None, exclude=None):
     net, optimizer = network()
     names = parameter_names(net)
     slots = slots_of(optimizer, scope, names, NameFilter(include, exclude))
-    return {slot: [names[p] for p in parameters] for slot, parameters in slots.items()}
+    return {slot: [names[p][0] for p in parameters] for slot, parameters in slots.items()}
 
 
 class TestSlots:
@@ -77,7 +77,7 @@ class TestNameFilter:
         assert [hidden(name) for name in NAMES] == [False, True, False, True]
 
     @pytest.mark.parametrize("setting", ["include", "exclude"])
-    @pytest.mark.parametrize("given", ["*.weight", [3], []])
+    @pytest.mark.parametrize("given", ["*.weight", [3], [], 5])
     def test_what_is_no_list_of_patterns_is_refused(self, setting, given):
         with pytest.raises(SettingError, match=f"{setting}="):
             NameFilter(**{setting: given})
@@ -85,14 +85,41 @@ class TestNameFilter:
     @pytest.mark.parametrize("setting", ["include", "exclude"])
     def test_a_pattern_for_nothing_is_refused_with_what_there_is(self, setting):
         with pytest.raises(SettingError, match=rf"{setting}='head.\*': no parameter.*embed.weight"):
-            NameFilter(**{setting: ["head.*"]}).check(NAMES)
+            NameFilter(**{setting: ["head.*"]}).check([name] for name in NAMES)
 
     def test_a_filter_that_leaves_nothing_is_refused(self):
         with pytest.raises(SettingError, match="leaves no parameter"):
-            NameFilter(exclude=["*"]).check(NAMES)
+            NameFilter(exclude=["*"]).check([name] for name in NAMES)
 
 
 def test_names_are_those_without_wrappers():
     net = torch.nn.Sequential(torch.nn.Linear(2, 1))
     compiled = torch.nn.ModuleDict({"net": torch.compile(net, backend="eager")})
-    assert list(parameter_names(compiled).values()) == ["net.0.weight", "net.0.bias"]
+    assert list(parameter_names(compiled).values()) == [["net.0.weight"], ["net.0.bias"]]
+
+
+def test_a_tied_parameter_goes_by_any_of_its_names():
+    net = torch.nn.ModuleDict({"embed": torch.nn.Embedding(3, 2), "head": torch.nn.Linear(2, 3)})
+    net["head"].weight = net["embed"].weight
+    optimizer = torch.optim.SGD(net.parameters())
+    names = parameter_names(net)
+    NameFilter(exclude=["head.weight"]).check(names.values())
+    for chosen in (NameFilter(exclude=["head.*"]), NameFilter(exclude=["embed.*", "head.bias"])):
+        assert slots_of(optimizer, "tensor", names, chosen) == {}
+    assert list(slots_of(optimizer, "tensor", names, NameFilter(["head.weight"]))) == [0]
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate parameters")
+def test_a_parameter_that_an_optimizer_has_twice_is_rolled_for_once():
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight, weight])
+    assert slots_of(optimizer, "tensor", {}, NameFilter()) == {0: [weight]}
+
+
+def test_a_parameter_in_the_place_of_another_is_rolled_for():
+    net, optimizer = network()
+    table = SlotTable(optimizer, "model", parameter_names(net), NameFilter())
+    table()
+    other = torch.nn.Parameter(torch.ones(3))
+    optimizer.param_groups[0]["params"][1] = other
+    assert any(parameter is other for parameter in table()[0])

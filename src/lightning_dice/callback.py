@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -25,7 +25,7 @@ from lightning_dice.checks import (
 )
 from lightning_dice.dice import Dice
 from lightning_dice.gradients import scaled_backward
-from lightning_dice.intercept import Layer, intercept
+from lightning_dice.intercept import Layer, intercept, untraced
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.mini_batch import Windows
 from lightning_dice.records import RollLog, SlotFile
@@ -42,11 +42,6 @@ from lightning_dice.trainer_state import (
     logs_now,
     scaler_of,
 )
-
-T = TypeVar("T")
-
-# A compiled optimizer's step traces its closure, hooks and all, and numpy's 64 bits stop it.
-_untraced: Callable[[T], T] = torch.compiler.disable
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
 
@@ -223,17 +218,7 @@ class SavingThrowCallback(Callback):
         self._starts = True
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
         self._detach()
-        names = parameter_names(pl_module)
-        for optimizer in trainer.optimizers:
-            slots = SlotTable(optimizer, self.scope, names, self.chosen)
-            steps = ScaledSteps(optimizer, self.target, slots)
-            if steps.copies:
-                rank_zero_info(
-                    f"{type(optimizer).__name__}: its step is not known to be linear in its "
-                    "learning rate, so weights that are rolled for are copied in every step"
-                )
-            self._steps.append(steps)
-            self._undo.append(steps.remove)
+        self._attach(trainer, pl_module)
         if self.granularity == "per_mini_batch":
             self._undo.append(intercept(pl_module, "backward", self._backward(trainer, pl_module)))
 
@@ -241,6 +226,8 @@ class SavingThrowCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        if any(s.optimizer is not o for s, o in zip(self._steps, trainer.optimizers, strict=False)):
+            self._attach(trainer, pl_module)  # optimizers were made anew
         if not self._starts:
             return
         # Not sooner: only here does Lightning's count of batches stand where training goes on.
@@ -299,7 +286,7 @@ class SavingThrowCallback(Callback):
     # -- the roll -----------------------------------------------------------------------------
 
     @override
-    @_untraced
+    @untraced
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
@@ -307,8 +294,8 @@ class SavingThrowCallback(Callback):
         step, batch = trainer.global_step, batches_done(trainer)
         if self.granularity == "per_mini_batch":
             discarded = self._windows.discarded(step, batch, index)
-            answers = {True: {0: None}, False: {}, None: None}
-            self._steps[index].next(answers[discarded])
+            if discarded is not None:
+                self._steps[index].next({0: None} if discarded else {})
         else:
             slots = self._steps[index].slots()
             assert self._dice is not None, "on_train_start comes before every step"
@@ -319,7 +306,7 @@ class SavingThrowCallback(Callback):
     def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
         waited_for = trainer.world_size > 1 or scaler_of(trainer) is not None
 
-        @_untraced
+        @untraced
         def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
             assert self._dice is not None, "on_train_start comes before every batch"
             step, batch = trainer.global_step, batches_done(trainer)
@@ -332,9 +319,31 @@ class SavingThrowCallback(Callback):
 
     # -- helpers ------------------------------------------------------------------------------
 
+    def _attach(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for steps in self._steps:
+            steps.remove()
+        names = parameter_names(pl_module)
+        self._steps = [
+            ScaledSteps(o, self.target, SlotTable(o, self.scope, names, self.chosen))
+            for o in trainer.optimizers
+        ]
+        for steps in self._steps:
+            if steps.copies:
+                rank_zero_info(
+                    f"{type(steps.optimizer).__name__}: its step is not known to be linear in its "
+                    "learning rate, so weights that are rolled for are copied in every step"
+                )
+        if not any(steps.slots() for steps in self._steps):
+            rank_zero_warn(
+                "no optimizer of the Trainer has parameters that are rolled for, so that nothing "
+                "will be; include some that are trained, by an optimizer of configure_optimizers"
+            )
+
     def _detach(self) -> None:
         self._slots = None  # a checkpoint that is saved later would find no slots
-        self._steps.clear()
+        for steps in self._steps:
+            steps.remove()
+        self._steps = []
         while self._undo:
             self._undo.pop()()
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+untraced: Callable[[T], T] = torch.compiler.disable
+"""For what is called in a compiled optimizer's step, which traces its hooks and its closure."""
 
 Layer = Callable[..., Any]
 """Called as ``layer(inner, *args, **kwargs)``, where ``inner`` is what was there before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +169,8 @@ class RollLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and next_batch == 0:
                 path.rename(_free_name(path))
-            kept = _rolls_before(path, next_batch, next_step) if path.exists() else ()
+            counted = self.tally.rolls
+            kept = _rolls_before(path, next_batch, next_step, counted) if path.exists() else ()
             # Replaced in one piece: a crash leaves the old file or the new one.
             draft = path.with_name(path.name + ".part")
             try:
@@ -233,19 +234,22 @@ class SlotFile:
         self._rows: list[tuple[int, int, str]] = []
 
     def write(
-        self, tables: Iterable[Mapping[int, Iterable[Hashable]]], names: Mapping[Any, str]
+        self,
+        tables: Iterable[Mapping[int, Iterable[Hashable]]],
+        names: Mapping[Any, Sequence[str]],
     ) -> None:
         """Write the file if slots have changed, as parameters may join while training runs.
 
         Args:
             tables: For each optimizer its parameters by slot.
-            names: The names of parameters; one that has none there has an empty cell.
+            names: The names of parameters, of which the first is written; a parameter that has
+                none there has an empty cell.
 
         Raises:
             SettingError: If it cannot be written.
         """
         rows = [
-            (optimizer, slot, names.get(parameter, ""))
+            (optimizer, slot, names.get(parameter, [""])[0])
             for optimizer, slots in enumerate(tables)
             for slot, parameters in slots.items()
             for parameter in parameters
@@ -264,18 +268,22 @@ def _write_rows(file: Any, rows: Iterable[Any]) -> None:
     csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def _rolls_before(path: Path, batch: int, step: int) -> Iterator[RollRecord]:
-    """One at a time, as there may be millions; refuses at the end if the last ones are missing."""
+def _rolls_before(path: Path, batch: int, step: int, counted: int) -> Iterator[RollRecord]:
+    """One at a time, as there may be millions; refuses at the end if the last ones are missing.
+
+    Not every step has a roll, where an optimizer is not rolled for: then ``counted`` are enough.
+    """
     move = "move the file away to go on in a new one"
-    last_step, last_batch = -1, -1
+    last_step, last_batch, kept = -1, -1, 0
     try:
         for record in read_rolls(path):
             if record.batch < batch:
-                last_step, last_batch = record.step, record.batch
+                last_step, last_batch, kept = record.step, record.batch, kept + 1
                 yield record
     except SettingError as error:
         raise SettingError("rolls", str(path), f"{error.remedy}; {move}") from error
-    if last_step < step - 1 and last_batch < batch - 1:
+    whole = 0 < counted <= kept
+    if last_step < step - 1 and last_batch < batch - 1 and not whole:
         gap = f"ends at step {last_step}, and training goes on with step {step}"
         raise SettingError("rolls", str(path), f"{gap}; {move}")
 

@@ -21,14 +21,23 @@ Slots = dict[int, list[Tensor]]
 _WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
-def parameter_names(module: nn.Module) -> dict[Tensor, str]:
+Names = dict[Tensor, list[str]]
+"""What parameters are called; one that is tied has a name in each of its places."""
+
+
+def parameter_names(module: nn.Module) -> Names:
     """The names of a module's parameters, as they would be without compilation and sharding.
 
     Example:
-        >>> list(parameter_names(nn.Sequential(nn.Linear(2, 1))).values())
-        ['0.weight', '0.bias']
+        >>> net = nn.ModuleDict({"embed": nn.Embedding(3, 2), "head": nn.Linear(2, 3, bias=False)})
+        >>> net["head"].weight = net["embed"].weight
+        >>> list(parameter_names(net).values())
+        [['embed.weight', 'head.weight']]
     """
-    return {p: _WRAPPERS.sub("", name) for name, p in module.named_parameters()}
+    names: Names = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(_WRAPPERS.sub("", name))
+    return names
 
 
 class NameFilter:
@@ -37,7 +46,8 @@ class NameFilter:
     Args:
         include: Patterns of the shell (``*``, ``?``, ``[...]``) for whole names; a name has to
             match one of them. ``None`` includes every name.
-        exclude: Patterns of names to leave out, included or not.
+        exclude: Patterns of names to leave out, included or not. A parameter with several names
+            is included, and left out, by any of them.
 
     Raises:
         SettingError: If either is not a list of patterns, or is an empty one.
@@ -54,41 +64,49 @@ class NameFilter:
         self.include = _patterns("include", include)
         self.exclude = _patterns("exclude", exclude)
 
-    def __call__(self, name: str) -> bool:
-        """Whether ``name`` is chosen."""
-        included = self.include is None or _matches(name, self.include)
-        return included and not _matches(name, self.exclude or [])
+    def __call__(self, *names: str) -> bool:
+        """Whether a parameter with these names is chosen."""
+        included = self.include is None or any(_matches(name, self.include) for name in names)
+        return included and not any(_matches(name, self.exclude or []) for name in names)
 
-    def check(self, names: Iterable[str]) -> None:
+    def check(self, parameters: Iterable[Sequence[str]]) -> None:
         """Refuse a pattern that is there for nothing, and a filter that leaves nothing.
+
+        Args:
+            parameters: The names of each parameter.
 
         Raises:
             SettingError: Naming the pattern and what there is to match.
         """
-        names = list(names)
+        parameters = list(parameters)
+        names = [name for own in parameters for name in own]
         for setting, patterns in (("include", self.include), ("exclude", self.exclude)):
             for pattern in patterns or []:
                 if not any(fnmatchcase(name, pattern) for name in names):
                     remedy = f"no parameter has such a name; there are {_some(names)}"
                     raise SettingError(setting, pattern, remedy)
-        if names and not any(self(name) for name in names):
+        if names and not any(self(*own) for own in parameters):
             remedy = "it leaves no parameter to roll for; exclude less"
             raise SettingError("exclude", self.exclude, remedy)
 
 
 def slots_of(
-    optimizer: Optimizer, scope: Scope, names: Mapping[Tensor, str], chosen: NameFilter
+    optimizer: Optimizer,
+    scope: Scope,
+    names: Mapping[Tensor, Sequence[str]],
+    chosen: NameFilter,
 ) -> Slots:
     """The parameters of ``optimizer`` that are rolled for, by slot.
 
     A slot keeps its number whatever the filter leaves out: with scope ``param_group`` it is the
     index of the group, with ``tensor`` the index of the parameter among all that the optimizer
-    has, in order of its groups. Slots that are left without parameters are not there.
+    has, in order of its groups. Slots that are left without parameters are not there; a parameter
+    that the optimizer has twice is in the first of its slots.
 
     Args:
         optimizer: The optimizer.
         scope: What one roll belongs to.
-        names: Names of parameters. One that has no name there is chosen by no ``include`` pattern.
+        names: Names of parameters. One that has none there is chosen by no ``include`` pattern.
         chosen: Which of them are rolled for.
 
     Example:
@@ -100,18 +118,20 @@ def slots_of(
         {1: 1}
     """
     slots: Slots = {}
+    seen: set[Tensor] = set()
     index = 0
     for group_index, group in enumerate(optimizer.param_groups):
         for parameter in group["params"]:
             slot = {"model": 0, "param_group": group_index, "tensor": index}[scope]
             index += 1
-            if chosen(names.get(parameter, "")):
+            if parameter not in seen and chosen(*names.get(parameter, ())):
+                seen.add(parameter)
                 slots.setdefault(slot, []).append(parameter)
     return slots
 
 
 class SlotTable:
-    """The slots of one optimizer, found anew when parameters were added to it.
+    """The slots of one optimizer, found anew when its parameters have changed.
 
     Called without arguments it gives what ``slots_of`` gives.
 
@@ -123,20 +143,24 @@ class SlotTable:
     """
 
     def __init__(
-        self, optimizer: Optimizer, scope: Scope, names: Mapping[Tensor, str], chosen: NameFilter
+        self,
+        optimizer: Optimizer,
+        scope: Scope,
+        names: Mapping[Tensor, Sequence[str]],
+        chosen: NameFilter,
     ) -> None:
         self.optimizer = optimizer
         self.scope = scope
         self.names = names
         self.chosen = chosen
-        self._sizes: list[int] = []
+        self._found_in: list[list[int]] = []
         self._slots: Slots = {}
 
     def __call__(self) -> Slots:
         """The parameters that are rolled for, by slot."""
-        sizes = [len(group["params"]) for group in self.optimizer.param_groups]
-        if sizes != self._sizes:
-            self._sizes = sizes
+        there = [list(map(id, group["params"])) for group in self.optimizer.param_groups]
+        if there != self._found_in:
+            self._found_in = there
             self._slots = slots_of(self.optimizer, self.scope, self.names, self.chosen)
         return self._slots
 
@@ -144,8 +168,9 @@ class SlotTable:
 def _patterns(setting: str, patterns: Sequence[str] | None) -> list[str] | None:
     if patterns is None:
         return None
-    given = patterns
-    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+    given: object = patterns
+    listed = isinstance(given, Iterable) and not isinstance(given, str)
+    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
         raise SettingError(setting, given, "expected a list of patterns, such as ['*.weight']")
     if not patterns:
         raise SettingError(setting, given, "an empty list chooses nothing; expected None or more")

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_dice.gradients import Parts, scale_gradients
-from lightning_dice.intercept import intercept
+from lightning_dice.intercept import intercept, untraced
 from lightning_dice.scope import Slots
 from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
 
@@ -34,15 +36,45 @@ class Effect(Protocol):
         """At the end, also of a step that raised."""
 
 
+class _Discarded(Exception):  # noqa: N818 - no error: it leaves a step out
+    """Nothing is left of a step; ``result`` is what its closure returned."""
+
+    result: Any = None
+
+
 class _ScaledGradients:
-    def __init__(self, rolled: Callable[[], Parts]) -> None:
+    """Scales the gradients that a step sees.
+
+    The optimizers of torch pass over a parameter without a gradient, and keep all state with their
+    parameters, so that to take gradients away is a discard. Others may count steps, or mix
+    parameters, as LBFGS does: there the step is not made at all if nothing is left of it, and a
+    parameter that is discarded among others is put back.
+    """
+
+    def __init__(self, optimizer: Optimizer, rolled: Callable[[], Parts]) -> None:
         self._rolled = rolled
+        kind = type(optimizer)
+        apart = kind.__module__.startswith("torch.optim.") and kind is not torch.optim.LBFGS
+        self._all = [] if apart else [p for g in optimizer.param_groups for p in g["params"]]
+        self._versions = [p._version for p in self._all]
+        self._held: list[tuple[Tensor, Tensor]] = []
 
     def apply(self) -> None:
-        scale_gradients(self._rolled())
+        parts = self._rolled()
+        scale_gradients(parts)
+        if not self._all or all(scale is not None for _, scale in parts):
+            return
+        unmoved = [p._version for p in self._all] == self._versions
+        if unmoved and all(p.grad is None for p in self._all):
+            raise _Discarded
+        if not self._held:
+            discarded = (p for parameters, scale in parts if scale is None for p in parameters)
+            self._held = [(p, p.detach().clone()) for p in discarded]
 
     def finish(self) -> None:
-        pass
+        with torch.no_grad():
+            for parameter, before in self._held:
+                parameter.copy_(before)
 
     def release(self) -> None:
         pass
@@ -53,7 +85,10 @@ class ScaledSteps:
 
     It works inside ``optimizer.step`` itself, once the gradients are final: after the closure, all
     hooks, unscaling and clipping, whoever does them, and only where the step is really made. Hooks
-    that come after the step find the weights as the roll left them.
+    that come after the step find the weights as the roll left them. In order: the effect of the
+    roll is made; the closure is evaluated and the effect applied, or without a closure it is
+    applied by the last hook before the step; the optimizer computes; the first hook after the step
+    finishes the effect; it is released.
 
     Args:
         optimizer: The optimizer.
@@ -78,8 +113,9 @@ class ScaledSteps:
         self.target = target
         self.copies = target == "update" and not rides_on_learning_rate(optimizer)
         self.slots = slots
-        self._scales: Mapping[int, float | None] | None = None
+        self._parts: Parts | None = None  # what was rolled for the next step
         self._warned = False
+        self._depth = 0  # a step that calls its base class's has hooks for both
         self._effect: Effect | None = None  # of the step that is being made
         self._waits = False  # for the last hook before the step, as there is no closure
         self._hooks: list[Any] = []
@@ -93,7 +129,11 @@ class ScaledSteps:
 
         ``None`` says that nothing was rolled for it, and forgets what was rolled before.
         """
-        self._scales = scales
+        if scales is None:
+            self._parts = None
+        else:  # at once, as another saving throw may have the optimizer's groups split later
+            slots = self.slots() if scales else {}
+            self._parts = [(slots[slot], s) for slot, s in scales.items() if slot in slots]
 
     def remove(self) -> None:
         """Leave the optimizer as it was."""
@@ -102,18 +142,17 @@ class ScaledSteps:
             hook.remove()
 
     def _rolled(self) -> Parts:
-        slots = self.slots()
-        if self._scales is None:
-            there = any(p.grad is not None for parameters in slots.values() for p in parameters)
-            if there and not self._warned:
-                warnings.warn(_UNROLLED, stacklevel=2)
-                self._warned = True
-            return []
-        return [(slots[slot], scale) for slot, scale in self._scales.items() if slot in slots]
+        if self._parts is not None:
+            return self._parts
+        there = any(p.grad is not None for own in self.slots().values() for p in own)
+        if there and not self._warned:
+            warnings.warn(_UNROLLED, stacklevel=2)
+            self._warned = True
+        return []
 
     def _begin(self) -> Effect:
         if self.target == "gradient":
-            return _ScaledGradients(self._rolled)
+            return _ScaledGradients(self.optimizer, self._rolled)
         if self.copies:
             parameters = [p for slot in self.slots().values() for p in slot]
             return ScaledDifference(parameters, self._rolled)
@@ -122,18 +161,23 @@ class ScaledSteps:
     def _step(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         effect = self._effect = self._begin()
         args, kwargs, found = _after_closure(effect.apply, args, kwargs)
-        self._waits = not found
+        self._waits, self._depth = not found, 0
         try:
             if self._hooks:
                 self._be_nearest()
             else:
                 self._before()
             result = inner(*args, **kwargs)
-            self._after()
+            if self._effect is not None:  # no hook did
+                effect.finish()
             return result
+        except _Discarded as discarded:
+            for hook in tuple(getattr(self.optimizer, "_optimizer_step_post_hooks", {}).values()):
+                hook(self.optimizer, args, kwargs)  # somebody may count on one for every step
+            return discarded.result
         finally:
             effect.release()
-            self._effect = self._scales = None
+            self._effect = self._parts = None
 
     def _be_nearest(self) -> None:
         """Be the last hook before the step, as others clip there, and the first after it."""
@@ -142,13 +186,17 @@ class ScaledSteps:
         optimizer._optimizer_step_pre_hooks.move_to_end(before.id)
         optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
 
+    @untraced
     def _before(self, *_: Any) -> None:
+        self._depth += 1
         if self._effect is not None and self._waits:
             self._waits = False
             self._effect.apply()
 
+    @untraced
     def _after(self, *_: Any) -> None:
-        if self._effect is not None:
+        self._depth -= 1
+        if self._effect is not None and self._depth == 0:
             self._effect.finish()
             self._effect = None
 
@@ -161,12 +209,16 @@ def _after_closure(
     def followed(closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
             result = closure()
-            apply()
+            try:
+                apply()
+            except _Discarded as discarded:
+                discarded.result = result
+                raise
             return result
 
         return evaluate
 
-    if args and args[0] is not None:
+    if args and callable(args[0]):
         return (followed(args[0]), *args[1:]), kwargs, True
     if kwargs.get("closure") is not None:
         return args, {**kwargs, "closure": followed(kwargs["closure"])}, True

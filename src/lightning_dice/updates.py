@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_dice.gradients import Parts
+from lightning_dice.intercept import untraced
 
 # Their step is lr x (something that does not depend on lr), decoupled weight decay included, and
 # so is no state of theirs: read in their source, and held by a test for each. Not so ASGD, Rprop,
@@ -75,10 +76,11 @@ class ScaledLearningRates:
     def __init__(self, optimizer: Optimizer, rolled: Callable[[], Parts]) -> None:
         self._optimizer = optimizer
         self._rolled = rolled
-        self._groups = optimizer.param_groups
+        self._groups: list[dict[str, Any]] | None = None  # the optimizer's own, while it has others
         self._held: list[tuple[Tensor, Tensor]] = []
         self._applied = False
 
+    @untraced
     def apply(self) -> None:
         """Put the scaled groups in place."""
         if self._applied:
@@ -92,7 +94,7 @@ class ScaledLearningRates:
             elif scale != 1:
                 scales.update(dict.fromkeys(parameters, scale))
         if scales:
-            groups = self._optimizer.param_groups
+            self._groups = groups = self._optimizer.param_groups
             self._optimizer.param_groups = [p for g in groups for p in _by_scale(g, scales)]
 
     def finish(self) -> None:
@@ -104,7 +106,8 @@ class ScaledLearningRates:
 
     def release(self) -> None:
         """Put the optimizer's own groups back."""
-        self._optimizer.param_groups = self._groups
+        if self._groups is not None:
+            self._optimizer.param_groups, self._groups = self._groups, None
 
 
 class ScaledDifference:
@@ -121,24 +124,30 @@ class ScaledDifference:
     def __init__(self, parameters: Sequence[Tensor], rolled: Callable[[], Parts]) -> None:
         self._rolled = rolled
         # What is frozen may be anything: integers, or a mask of infinities.
-        self._before = {p: p.detach().clone() for p in parameters if p.requires_grad}
+        moving = (p for p in parameters if p.requires_grad or p.grad is not None)
+        self._before = {p: p.detach().clone() for p in moving}
 
     def apply(self) -> None:
         """Nothing: the step is made in full."""
 
     def finish(self) -> None:
         """Scale what the step did."""
+        moved: list[Tensor] = []
+        scales: list[float] = []
         with torch.no_grad():
             for rolled, scale in self._rolled():
                 parameters = [p for p in rolled if p in self._before]
-                before = [self._before[p] for p in parameters]
                 if not scale:  # a discard, or a scale of 0
-                    for parameter, weight in zip(parameters, before, strict=True):
-                        parameter.copy_(weight)
-                elif scale != 1 and parameters:
-                    torch._foreach_sub_(parameters, before)
-                    torch._foreach_mul_(parameters, scale)
-                    torch._foreach_add_(parameters, before)
+                    for parameter in parameters:
+                        parameter.copy_(self._before[parameter])
+                elif scale != 1:
+                    moved += parameters
+                    scales += [scale] * len(parameters)
+            if moved:
+                before = [self._before[p] for p in moved]
+                torch._foreach_sub_(moved, before)
+                torch._foreach_mul_(moved, scales)
+                torch._foreach_add_(moved, before)
 
     def release(self) -> None:
         """Nothing: the copy goes with this object."""

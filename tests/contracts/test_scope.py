@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_dice import SavingThrow, SavingThrowCallback
+from lightning_dice.records import read_rolls
 from lightning_dice.rules import Roller, SettingError
 from support.toy import Toy, data, fit, loader, loss_of, quiet_trainer, same
 
@@ -172,3 +173,88 @@ def test_slots_that_join_while_training_are_in_the_file(tmp_path):
         slots = [row["slot"] for row in csv.DictReader(file)]
     assert slots == ["0", "0", "1", "1"]
     assert {r.step for r in dice.rolls.recent if r.slot == 1} == set(range(5, 10))
+
+
+KEPT = SavingThrow("d6", 2, [-0.75, 0.25, 0.5, 1.5, 2.5, 3.0])
+
+
+@pytest.mark.parametrize("targets", [("update", "update"), ("gradient", "update")])
+def test_scales_of_two_saving_throws_multiply_tensor_by_tensor(targets):
+    def plain_sgd(parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    callbacks = [
+        SavingThrowCallback(KEPT, target=target, scope="tensor", seed=seed)
+        for seed, target in enumerate(targets)
+    ]
+    model, plain = Toy(plain_sgd), Toy(plain_sgd)
+    before = model.weights()
+    fit(model, callbacks, max_steps=1)
+    fit(plain, max_steps=1)
+    rolled = zip(*(callback.rolls.recent for callback in callbacks), strict=True)
+    products = [one.scale * two.scale for one, two in rolled]
+    assert len(set(products)) > 1
+    for now, full, then, product in zip(
+        model.weights(), plain.weights(), before, products, strict=True
+    ):
+        torch.testing.assert_close(now, then + product * (full - then))
+
+
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_optimizers_that_are_made_anew_are_rolled_for(target):
+    class Anew(Toy):
+        def on_train_epoch_start(self):
+            if self.current_epoch == 1:
+                self.trainer.strategy.setup_optimizers(self.trainer)
+
+    nothing = SavingThrow("d4", 2, [None] * 4)
+    model = Anew(adam)
+    before = model.weights()
+    with pytest.warns(UserWarning, match="every update is discarded"):
+        fit(model, [SavingThrowCallback(nothing, target=target, seed=0)], max_steps=20)
+    assert same(model.weights(), before)
+
+
+def test_a_filter_that_no_optimizer_meets_is_said():
+    class Half(Toy):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[2].parameters(), lr=0.1)
+
+    with pytest.warns(UserWarning, match="no optimizer of the Trainer has parameters"):
+        fit(Half(), [SavingThrowCallback(THROW, include=["net.0.*"], seed=0)])
+
+
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+@pytest.mark.filterwarnings("ignore:.* directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch")
+def test_a_resume_where_not_every_step_has_a_roll(tmp_path):
+    """The optimizer that is rolled for steps with every third batch."""
+
+    class Rarely(Toy):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def configure_optimizers(self):
+            return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in self.net[::2]]
+
+        def training_step(self, batch, batch_idx):
+            first, last = self.optimizers()
+            first.zero_grad()
+            last.zero_grad()
+            self.manual_backward(loss_of(self.net, batch))
+            last.step()
+            if batch_idx % 3 == 0:
+                first.step()
+
+    def run(steps, checkpoint=None):
+        dice = SavingThrowCallback(THROW, include=["net.0.*"], seed=0)
+        saved = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+        logger = CSVLogger(tmp_path, name="", version="")
+        settings = {"max_steps": steps, "enable_checkpointing": True, "logger": logger}
+        trainer = quiet_trainer([dice, saved], **settings)
+        trainer.fit(Rarely(), loader(), ckpt_path=checkpoint)
+        return [(r.step, r.batch) for r in read_rolls(tmp_path / "rolls.csv")]
+
+    run(7)
+    assert run(14, tmp_path / "last.ckpt") == [(1, 0), (5, 3), (9, 6), (13, 9)]

@@ -90,8 +90,9 @@ class Reference:
 
         self.optimizer.step(evaluate)
         after = [p.detach().double() for p in self.parameters]
-        if self.target == "gradient":
-            return after
+        if self.target == "gradient":  # LBFGS moves what has no gradient along with the rest
+            kept = zip(before, after, factors, strict=True)
+            return [start.double() if factor is None else end for start, end, factor in kept]
         return [
             start.double() + factor * (end - start.double()) if factor else start.double()
             for start, end, factor in zip(before, after, factors, strict=True)
