@@ -15,20 +15,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_dice.checks import (
-    check_choice,
-    check_ranks,
-    check_resume,
-    check_setup,
-    check_strangers,
-    check_throw,
-)
+from lightning_dice.checks import check_choice, check_setup, check_throw
 from lightning_dice.dice import Dice
 from lightning_dice.gradients import scaled_backward
 from lightning_dice.intercept import Layer, intercept, untraced
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.mini_batch import Windows
+from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, SlotFile
+from lightning_dice.resuming import check_changes, check_resume, find_state
 from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
@@ -40,10 +35,12 @@ from lightning_dice.trainer_state import (
     index_of,
     log_folder,
     logs_now,
+    replica_of,
     scaler_of,
 )
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
+Ranks = Literal["shared", "independent"]
 
 # So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
 torch.serialization.add_safe_globals([SavingThrow])
@@ -61,7 +58,8 @@ class SavingThrowCallback(Callback):
     returned and logged stays the true loss.
 
     A roll is a pure function of the seed and of how far training is: ranks agree, resumed runs go
-    on with the same sequence, and the global random state is never touched.
+    on with the same sequence, and the global random state is never touched. No rank sends a message
+    while it trains; at the start they compare what they were given.
 
     The rolls are in ``rolls.csv`` beside the first logger's files (nowhere, if that has no folder)
     and the newest ones in ``rolls.recent``; ``dice/...`` metrics are logged every
@@ -78,8 +76,13 @@ class SavingThrowCallback(Callback):
         include: Patterns of parameter names, such as ``["blocks.*.weight"]``; what matches none is
             not rolled for, and trained as always. ``None`` includes all.
         exclude: Patterns of parameter names that are not rolled for, included or not.
+        ranks: With ``per_mini_batch`` and several processes: one roll that is ``"shared"`` by what
+            all of them compute at a time, or an ``"independent"`` one for each. In ``rolls.csv`` a
+            replica's rolls have its number as their slot.
         seed: 0 to 2^64 - 1; ``None`` takes the seed of ``seed_everything``, or else draws one,
             shared by all ranks.
+        changes: Names of settings that may differ from those of the checkpoint that training goes
+            on from, such as ``["threshold"]``; any other difference is an error.
 
     Raises:
         SettingError: If a value is outside what is allowed, or, when training starts, if the
@@ -101,19 +104,25 @@ class SavingThrowCallback(Callback):
         scope: Scope = "model",
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        ranks: Ranks = "shared",
         seed: int | None = None,
+        changes: Sequence[str] = (),
     ) -> None:
         self.throw = check_throw(throw or SavingThrow())
         self.granularity = check_choice("granularity", granularity, get_args(Granularity))
         self.target = check_choice("target", target, get_args(Target))
         self.scope = check_choice("scope", scope, get_args(Scope))
         self.chosen = NameFilter(include, exclude)
+        self.ranks = check_choice("ranks", ranks, get_args(Ranks))
         self.seed = None if seed is None else check_seed(seed)
+        self.changes = check_changes(changes, self.settings)
         self.rolls = RollLog()
         self._slots: SlotFile | None = None
         self._given_seed = self.seed
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._dice: Dice | None = None
+        self._replica, self._replicas = 0, 1
+        self._changed = False  # from what the checkpoint had
         self._windows = Windows()
         self._steps: list[ScaledSteps] = []  # one for each of the Trainer's optimizers
         self._starts = False
@@ -131,6 +140,7 @@ class SavingThrowCallback(Callback):
             "scope": self.scope,
             "include": self.chosen.include,
             "exclude": self.chosen.exclude,
+            "ranks": self.ranks,
             "seed": self.seed,
         }
 
@@ -139,7 +149,7 @@ class SavingThrowCallback(Callback):
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
         if self._dice is None or not self._dice.newest:
             return None
-        return self._dice.newest[-1] if self.scope == "model" else list(self._dice.newest)
+        return self._own(self._dice.newest) if self.scope == "model" else list(self._dice.newest)
 
     @property
     @override
@@ -152,10 +162,12 @@ class SavingThrowCallback(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._given_seed is None:
+        if self._given_seed is None and "seed" not in self.changes:
             self.seed = state_dict["settings"]["seed"]
-        check_resume(self.settings, state_dict["settings"])
-        self.rolls.load_state_dict(state_dict)
+        differ = check_resume(self.settings, state_dict["settings"], self.changes)
+        self._changed = bool(differ)
+        if not differ:  # otherwise its counts are of other odds
+            self.rolls.load_state_dict(state_dict)
 
     @override
     def on_load_checkpoint(
@@ -163,22 +175,26 @@ class SavingThrowCallback(Callback):
     ) -> None:
         if trainer.state.fn == "fit":
             keys = {callback.state_key for callback in _saving_throws(trainer)}
-            self.check_states(checkpoint["callbacks"], keys)
+            state = self.find_state(checkpoint["callbacks"], keys)
+            if state is not None:
+                self.load_state_dict(state)
 
-    def check_states(self, states: Mapping[str, Any], keys: Collection[str]) -> None:
-        """Refuse to go on from the checkpoint of another saving throw.
-
-        Lightning finds states by their key, so one of another saving throw would go unnoticed.
+    def find_state(self, states: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any] | None:
+        """The state of another saving throw that this one may go on from.
 
         Args:
             states: The checkpoint's ``callbacks``: states by key.
             keys: The keys of all saving throws in this training.
 
+        Returns:
+            ``None`` if the checkpoint has this one's own state, or none of any saving throw.
+
         Raises:
-            SettingError: Naming every setting that differs.
+            SettingError: Naming every setting that differs and is not one of ``changes``.
         """
         given = {**self.settings, "seed": self._given_seed}
-        check_strangers(given, states, self.state_key, keys, type(self).__qualname__)
+        state = find_state(given, states, self.state_key, keys, self.changes)
+        return None if state is None else dict(state)
 
     # -- the life of a run --------------------------------------------------------------------
 
@@ -187,16 +203,20 @@ class SavingThrowCallback(Callback):
         if stage != "fit":
             return
         siblings = _saving_throws(trainer)
+        self._ordinal = siblings.index(self)
+        drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
+        mine = {**self.settings, "seed": self._given_seed, "changes": self.changes}
+        # First of all: a rank that stops where others go on leaves them waiting.
+        ranks = gather(({**mine, **training_settings(trainer)}, drawn))
+        check_same([settings for settings, _ in ranks])
         granularities = [callback.granularity for callback in siblings]
         check_setup(self.throw, self.settings, granularities, trainer, pl_module)
-        self._ordinal = siblings.index(self)
         if self._given_seed is None and (self.seed is None or batches_done(trainer) == 0):
-            drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
-            self.seed = trainer.strategy.broadcast(drawn)
-        check_ranks(self.settings)
+            self.seed = ranks[0][1]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_same(gather(optimizer_settings(trainer.optimizers)))
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
@@ -215,6 +235,8 @@ class SavingThrowCallback(Callback):
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
         self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
         self._windows = Windows()
+        if self.ranks == "independent":
+            self._replica, self._replicas = replica_of(trainer)
         self._starts = True
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
         self._detach()
@@ -234,6 +256,9 @@ class SavingThrowCallback(Callback):
         self._starts, next_batch = False, batches_done(trainer)
         if next_batch == 0:
             self.rolls.reset()  # what this callback rolled in another training is no part of it
+        if self._changed:
+            self._changed = False
+            self.rolls.reset(since=trainer.global_step)
         folder = log_folder(trainer)
         if folder is not None:
             path = folder / f"{self._name('rolls')}.csv"
@@ -310,14 +335,20 @@ class SavingThrowCallback(Callback):
         def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
             assert self._dice is not None, "on_train_start comes before every batch"
             step, batch = trainer.global_step, batches_done(trainer)
-            (roll,) = self._dice.roll(batch, step=step, batch=batch)
-            self._windows.rolled(batch, roll.discard)
+            # Every rank knows what all of them rolled, so nobody has to be told.
+            slots = range(self._replicas)
+            rolls = self._dice.roll(batch, step=step, batch=batch, slots=slots)
+            self._windows.rolled(batch, discard=all(roll.discard for roll in rolls))
             zeroed = pl_module.parameters() if waited_for else None
-            scaled_backward(backward, loss, roll.scale, *args, zeroed=zeroed, **kwargs)
+            scale = self._own(rolls).scale
+            scaled_backward(backward, loss, scale, *args, zeroed=zeroed, **kwargs)
 
         return roll_then_backward
 
     # -- helpers ------------------------------------------------------------------------------
+
+    def _own(self, rolls: Sequence[Roll]) -> Roll:
+        return rolls[self._replica if len(rolls) > 1 else 0]
 
     def _attach(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for steps in self._steps:

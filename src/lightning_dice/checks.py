@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
@@ -39,22 +38,6 @@ SavingThrow('d20', threshold=10)
         example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
         raise SettingError("throw", throw, example)
     return throw
-
-
-def check_ranks(settings: Mapping[str, Any]) -> None:
-    """Refuse ranks that would roll apart, on all of them.
-
-    Raises:
-        SettingError: Naming the first setting that differs and what each rank has.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return
-    ranks: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(ranks, dict(settings))
-    for key in settings:
-        values = [rank[key] for rank in ranks]
-        if any(value != values[0] for value in values):
-            raise SettingError(key, values, "the ranks differ; start all of them with the same")
 
 
 def check_setup(
@@ -95,6 +78,13 @@ def check_setup(
         )
     if settings["granularity"] == "per_mini_batch":
         _check_mini_batch(settings)
+    elif settings["ranks"] == "independent":
+        raise SettingError(
+            "ranks",
+            "independent",
+            "a step that every rank scales in its own way leaves replicas that differ; use "
+            "granularity='per_mini_batch', which scales losses before they are averaged",
+        )
     if isinstance(trainer.strategy, DeepSpeedStrategy):
         raise SettingError(
             "strategy",
@@ -113,55 +103,3 @@ def _check_mini_batch(settings: Mapping[str, Any]) -> None:
                 f"a mini-batch's roll scales its loss, so that {setting}={possible!r} is all that "
                 "it can have; use granularity='per_accumulation_step'",
             )
-
-
-def check_strangers(
-    mine: Mapping[str, Any],
-    states: Mapping[str, Any],
-    key: str,
-    keys: Collection[str],
-    kind: str,
-) -> None:
-    """Refuse to go on from the checkpoint of another saving throw.
-
-    Lightning finds the states of callbacks by their key, so it would not notice.
-
-    Args:
-        mine: The settings of this callback.
-        states: The checkpoint's ``callbacks``: states by key.
-        key: This callback's key.
-        keys: Those of all saving throws in this training.
-        kind: What keys of saving throws begin with.
-
-    Raises:
-        SettingError: Naming every setting that differs.
-    """
-    rolled = {name: state for name, state in states.items() if name.startswith(f"{kind}{{")}
-    strangers = [state for name, state in rolled.items() if name not in keys]
-    if strangers and key not in rolled:
-        check_resume(mine, strangers[0]["settings"])
-
-
-def check_resume(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Refuse to go on from the checkpoint of another saving throw.
-
-    Args:
-        mine: The settings of this run.
-        theirs: Those in the checkpoint.
-
-    Raises:
-        SettingError: Naming every setting that differs. A seed of ``None`` agrees with any.
-    """
-    differ = [
-        key
-        for key, value in mine.items()
-        if theirs.get(key) != value and not (key == "seed" and value is None)
-    ]
-    if differ:
-        trained = ", ".join(f"{key}={theirs.get(key)!r}" for key in differ)
-        raise SettingError(
-            differ[0],
-            mine[differ[0]],
-            f"the checkpoint was trained with {trained}; resume with the same saving throw, "
-            "or start without the checkpoint",
-        )

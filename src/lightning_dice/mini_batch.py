@@ -25,7 +25,7 @@ class Windows:
         self._last_step: dict[int, tuple[int, int, bool | None]] = {}
 
     def rolled(self, batch: int, discard: bool) -> None:
-        """Note what became of ``batch``."""
+        """Note what became of ``batch``, on all ranks together."""
         self._last_rolled = batch
         if not discard:
             self._last_kept = batch

@@ -133,12 +133,18 @@ class RollLog:
         self.path: Path | None = None
         self._pending: list[RollRecord] = []
         self.tally = Tally()
+        self.since = 0
 
-    def reset(self) -> None:
-        """Forget what was rolled; a file keeps what it has."""
+    def reset(self, since: int = 0) -> None:
+        """Forget what was rolled; a file keeps what it has.
+
+        Args:
+            since: Optimizer steps completed before those that the tally is to count.
+        """
         self.flush()
         self.recent.clear()
         self.tally = Tally()
+        self.since = since
 
     def append(self, record: RollRecord) -> None:
         """Keep one record; it reaches the file with the next flush at the latest."""
@@ -214,12 +220,14 @@ class RollLog:
         return {
             "counts": {str(outcome): n for outcome, n in self.tally.counts.items()},
             "scale_sum": self.tally.scale_sum,
+            "since": self.since,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting from ``state_dict``'s tallies."""
         self.tally.counts = {outcome: state["counts"][str(outcome)] for outcome in Outcome}
         self.tally.scale_sum = state["scale_sum"]
+        self.since = state["since"]
 
 
 class SlotFile:

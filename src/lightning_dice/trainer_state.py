@@ -21,6 +21,15 @@ def index_of(optimizer: Optimizer, trainer: Trainer) -> int:
     return next(i for i, known in enumerate(trainer.optimizers) if known is optimizer)
 
 
+def replica_of(trainer: Trainer) -> tuple[int, int]:
+    """Which of the replicas this process computes, and how many there are.
+
+    Replicas train on different data. Ranks that share the tensors of one model are one replica.
+    """
+    kwargs = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    return kwargs.get("rank", 0), kwargs.get("num_replicas", 1)
+
+
 def logs_now(trainer: Trainer) -> bool:
     """Whether what is logged for this mini-batch reaches the loggers."""
     return trainer._logger_connector.should_update_logs

@@ -28,7 +28,8 @@ CHECKPOINTS = "checkpoints"
 def build_saving_throw(config: DictConfig) -> SavingThrowCallback:
     """The callback that ``saving_throw`` and ``dice`` describe."""
     throw = SavingThrow(**_plain(config.saving_throw))
-    return SavingThrowCallback(throw, **_plain(config.dice))
+    given = {key: value for key, value in _plain(config.dice).items() if value is not None}
+    return SavingThrowCallback(throw, **given)
 
 
 def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:

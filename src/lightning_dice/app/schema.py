@@ -45,7 +45,9 @@ class DiceConfig:
     scope: str = MISSING
     include: list[str] | None = None
     exclude: list[str] | None = None
+    ranks: str | None = None
     seed: int | None = MISSING
+    changes: list[str] | None = None
 
 
 @dataclass

@@ -131,7 +131,7 @@ def _check_checkpoint(path: Path, dice: SavingThrowCallback, model: TaskModel) -
     except Exception as error:
         remedy = f"cannot be read as a checkpoint ({type(error).__name__})"
         raise SettingError("ckpt_path", str(path), remedy) from error
-    dice.check_states(states, keys={dice.state_key})
+    dice.find_state(states, keys={dice.state_key})
     if theirs != {name: weight.shape for name, weight in model.state_dict().items()}:
         remedy = "holds another model; resume with the same model settings"
         raise SettingError("ckpt_path", str(path), remedy)
