@@ -2,77 +2,77 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
+import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from lightning_dice.app.console import complain, message_of, quieten, says_it_all
+from lightning_dice.app.processes import Stopped
 from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-SHORT_ERROR = "LIGHTNING_DICE_SHORT_ERROR"
-"""Tells the processes that this one starts that nobody asked for a traceback."""
-EXPECTED = (
-    SettingError,
-    HydraException,
-    OmegaConfBaseException,
-    MisconfigurationException,
-)
-"""Errors whose message says all there is to say."""
-# Where a message is about the configuration's types, not about its values.
-_NOISE = re.compile(r"\n(Config search path:[\s\S]*|\s*(reference_type|object_type)=\S*)")
 
 
 def main() -> None:
     """Run ``lightning-dice-train``."""
-    _quieten()
+    quieten()
     register()
     folder = config_folder()
-    sys.argv[1:] = expand_shorthand(sys.argv[1:], folder)
+    sys.argv[1:] = [*expand_shorthand(sys.argv[1:], folder), *_of_rank(sys.argv[1:])]
     # Hydra prints its own way, traceback and all, unless it is told to raise.
-    full_error = os.environ.get(FULL_ERROR) == "1" and SHORT_ERROR not in os.environ
-    if not full_error:
-        os.environ |= {FULL_ERROR: "1", SHORT_ERROR: "1"}
+    full_error = os.environ.get(FULL_ERROR) == "1"
+    os.environ[FULL_ERROR] = "1"
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
         run()
+    except SIGTERMException as error:
+        raise Stopped(signal.SIGTERM) from error  # its own exit status would be that of success
     except Exception as error:
-        if full_error or not (isinstance(error, EXPECTED) or _is_about_a_file(error)):
+        if full_error or not says_it_all(error):
             raise
-        Console(stderr=True).print(_message(error), soft_wrap=True, markup=False, highlight=False)
+        complain(message_of(error))
         sys.exit(1)
 
 
 def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices not in (1, "1", None):
+    if hydra_config.mode == RunMode.MULTIRUN and _external_rank() is not None:
         raise SettingError(
-            "trainer.devices",
-            config.trainer.devices,
-            "every process of a job would start the whole sweep again; sweep with trainer.devices=1"
-            ", or start the jobs one by one without -m",
+            "-m",
+            "under torchrun",
+            "every process would run the whole sweep; start it without: lightning-dice-train -m "
+            "starts the processes of each job itself",
         )
     folder = Path(hydra_config.runtime.output_dir)
     summary = train(config, folder, hydra_config.runtime.choices)
     _say(summary, folder)
     value: float | None = summary["metrics"].get(summary["task"]["metric"])
     return value  # what a sweeper minimises or maximises
+
+
+def _external_rank() -> int | None:
+    """The rank that ``torchrun`` gave to this process, if that started it."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+
+def _of_rank(arguments: Sequence[str]) -> list[str]:
+    """What else Hydra is told in a process that writes nothing: to make no folder of its own."""
+    if not _external_rank():
+        return []
+    given = any(argument.startswith("hydra.run.dir=") for argument in arguments)
+    return ["hydra.output_subdir=null", *([] if given else ["hydra.run.dir=."])]
 
 
 @rank_zero_only
@@ -134,33 +134,3 @@ def _value(option: Path) -> object:
     config = OmegaConf.to_container(OmegaConf.load(option))
     assert isinstance(config, dict)
     return config[option.parent.name]
-
-
-def _message(error: BaseException) -> str:
-    if _is_about_a_file(error):
-        folder = "the output folder is chosen by hydra.run.dir (hydra.sweep.dir with -m)"
-        return f"{error.filename or 'output folder'}: {error.strerror}; {folder}"
-    text = str(error)
-    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
-        text = f"{text}\n{error.__cause__}"
-    return _NOISE.sub("", text).strip()
-
-
-def _is_about_a_file(error: BaseException) -> TypeGuard[OSError]:
-    # Hydra's own error for a missing option is an OSError too.
-    return isinstance(error, OSError) and not isinstance(error, HydraException)
-
-
-def _quieten() -> None:
-    """Leave the terminal to the progress bar; warnings are one line each."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # torch, of its own DDP
-    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
-    warnings.showwarning = _one_line
-
-
-def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
-    text = " ".join(str(message).split())
-    Console(stderr=True).print(f"warning: {text}", soft_wrap=True, markup=False, highlight=False)

@@ -32,6 +32,17 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     draft.replace(folder / NAME)
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What ``write_summary`` wrote.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is none.
+    """
+    summary: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    return summary
+
+
 def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:
     """Settings, odds and rolls of a callback, as plain values."""
     odds, tally = callback.throw.odds(), callback.rolls.tally
@@ -40,6 +51,7 @@ def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:
         "dice": callback.settings,
         "odds": describe_odds(odds),
         "rolls": {
+            "since": callback.rolls.since,
             "count": tally.rolls,
             "outcomes": {str(outcome): n for outcome, n in tally.counts.items()},
             "mean_scale": tally.mean_scale,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -24,14 +24,34 @@ from lightning_dice.app.build import (
     build_trainer,
     check_batches,
 )
-from lightning_dice.app.data.base import Baseline
+from lightning_dice.app.data.base import Baseline, TaskData
+from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import Metric, TaskModel
-from lightning_dice.app.summary import FORMAT, NAME, describe_dice, versions, write_summary
+from lightning_dice.app.processes import Job, RankFailed, Stopped, run_processes, wants_processes
+from lightning_dice.app.summary import (
+    FORMAT,
+    NAME,
+    describe_dice,
+    read_summary,
+    versions,
+    write_summary,
+)
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SettingError
 
 Summary = dict[str, Any]
+
+
+class _Plan(NamedTuple):
+    """What was built from a configuration, nothing of it started."""
+
+    dice: SavingThrowCallback
+    model: TaskModel
+    data: TaskData
+    trainer: Trainer
+    checkpoint: Path | None
+    next_step: int
 
 
 def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summary:
@@ -39,6 +59,9 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
 
     The folder gets ``config.yaml``, ``rolls.csv``, ``metrics.csv``, ``summary.json``, checkpoints
     and ``report.html``; ``summary.json`` says ``running`` until it says how the run ended.
+
+    Where the Trainer wants several processes that nobody has started, this one starts them and
+    waits for their end.
 
     Args:
         config: A composed configuration, as ``conf/train.yaml`` has it.
@@ -50,24 +73,65 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summa
 
     Raises:
         SettingError: If a setting cannot be used, before anything is written.
+        RankFailed: If one of several processes fails.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    plan = _prepare(config, folder)
+    job = Job(config, folder, choices)
+    return _train_in_processes(job, plan) if wants_processes(plan.trainer) else _train(job, plan)
+
+
+def _prepare(config: DictConfig, folder: Path) -> _Plan:
+    """Build everything, as what cannot be built is refused before anything is written."""
     if not 0 <= config.seed < 2**32:  # what numpy takes; the dice's own seed may be larger
         raise SettingError("seed", config.seed, "expected a whole number from 0 to 2^32 - 1")
+    strategy = str(config.trainer.strategy)
+    if {"spawn", "fork", "notebook"} & set(strategy.split("_")):
+        remedy = "the processes of a job are started from its configuration; use strategy=ddp"
+        raise SettingError("trainer.strategy", strategy, remedy)
     checkpoint = _find_checkpoint(config.ckpt_path, folder)
     dice = build_saving_throw(config)
     seed_everything(config.seed, workers=True, verbose=False)
     model, data = build_task(config)
     check_batches(data)
     next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice, model)
-    baseline = data.baseline()
     trainer = build_trainer(config, folder, model, dice)
+    return _Plan(dice, model, data, trainer, checkpoint, next_step)
+
+
+def _train_in_processes(job: Job, plan: _Plan) -> Summary:
+    _claim(job.folder, resumes=plan.checkpoint is not None)
+    try:
+        run_processes(job, plan.trainer.num_devices)
+    except RankFailed as error:
+        _end(job.folder, "failed", str(error))
+        raise
+    except Stopped:
+        _end(job.folder, "interrupted", None)
+        raise
+    return read_summary(job.folder)
+
+
+def _end(folder: Path, status: str, error: str | None) -> None:
+    """Say how a run ended whose ranks could not."""
+    with suppress(OSError, ValueError):  # what ended it matters more; there may be no summary yet
+        summary = read_summary(folder)
+        write_summary(folder, {**summary, "status": status, "error": error or summary["error"]})
+        write_report(folder)
+
+
+def _train(job: Job, plan: _Plan) -> Summary:
+    config, folder, choices = job
+    dice, model, data, trainer, checkpoint, next_step = plan
+    started, clock = datetime.now(UTC), time.perf_counter()
+    baseline = data.baseline()
     is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     # From here on things are written; what could be refused has been.
     if is_writer:
         _claim(folder, resumes=checkpoint is not None)
         OmegaConf.save(config, folder / "config.yaml", resolve=True)
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.insert(0, SameEverywhere(config))
 
     metrics: dict[str, float] = {}
 

@@ -1,0 +1,67 @@
+"""What the terminal shows besides the progress bar: one line a warning, one message an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from typing import Any, TypeGuard
+
+from hydra.errors import HydraException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from lightning_dice.app.processes import RankFailed
+from lightning_dice.rules import SettingError
+
+# Where a message is about the configuration's types, not about its values.
+_NOISE = re.compile(r"\n(Config search path:[\s\S]*|\s*(reference_type|object_type)=\S*)")
+_EXPECTED = (
+    SettingError,
+    RankFailed,
+    HydraException,
+    OmegaConfBaseException,
+    MisconfigurationException,
+)
+
+
+def says_it_all(error: BaseException) -> bool:
+    """Whether the message is all that a user needs, so that a traceback would only hide it."""
+    return isinstance(error, _EXPECTED) or _is_about_a_file(error)
+
+
+def message_of(error: BaseException) -> str:
+    """What to show of an error that ``says_it_all``."""
+    if _is_about_a_file(error):
+        folder = "the output folder is chosen by hydra.run.dir (hydra.sweep.dir with -m)"
+        return f"{error.filename or 'output folder'}: {error.strerror}; {folder}"
+    text = str(error)
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        text = f"{text}\n{error.__cause__}"
+    return _NOISE.sub("", text).strip()
+
+
+def _is_about_a_file(error: BaseException) -> TypeGuard[OSError]:
+    # Hydra's own error for a missing option is an OSError too.
+    return isinstance(error, OSError) and not isinstance(error, HydraException)
+
+
+def complain(text: str) -> None:
+    """One line, or a message of several, to standard error."""
+    Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def quieten() -> None:
+    """Leave the terminal to the progress bar; warnings are one line each."""
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # torch, of its own DDP
+    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
+    warnings.showwarning = _one_line
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+    complain(f"warning: {' '.join(str(message).split())}")

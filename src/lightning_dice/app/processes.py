@@ -1,0 +1,182 @@
+"""A job of several processes, each of them started on the very same job.
+
+Lightning's own launcher runs the command line again for every rank. In a sweep that is the whole
+sweep, whose sweeper may give each rank settings of its own. Here the process that Hydra configured
+stays out of training and starts every rank by torch's launcher, the one behind ``torchrun``, with
+the configuration that it has composed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+from uuid import uuid4
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ParallelStrategy
+from omegaconf import DictConfig, OmegaConf
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from lightning_dice.rules import SettingError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# How long ranks have to end by themselves when one of them has failed or they were asked to.
+_PATIENCE = 10
+
+
+class RankFailed(Exception):  # noqa: N818 - reads as what it says
+    """A rank ended before its job did; the message says which one, and why."""
+
+
+class Stopped(SystemExit):
+    """The job was asked to end by a signal, and ends with that signal's exit status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+class Job(NamedTuple):
+    """What one training is, for a process that did not compose it.
+
+    Attributes:
+        config: The composed configuration.
+        folder: The output folder.
+        choices: Which option of each config group was chosen.
+    """
+
+    config: DictConfig
+    folder: Path
+    choices: Mapping[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        config = OmegaConf.to_container(self.config, resolve=True)
+        job = {"config": config, "folder": str(self.folder), "choices": dict(self.choices)}
+        path.write_text(json.dumps(job), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read what ``write`` wrote."""
+        job = json.loads(path.read_text(encoding="utf-8"))
+        return cls(OmegaConf.create(job["config"]), Path(job["folder"]), job["choices"])
+
+
+class Failure(NamedTuple):
+    """How a rank ended: written by the rank, beside its job.
+
+    Attributes:
+        time: Seconds since the epoch.
+        message: One line.
+    """
+
+    time: float
+    message: str
+
+    @staticmethod
+    def of(job: Path, rank: int) -> Path:
+        """Where ``rank`` of ``job`` writes it."""
+        return job.with_name(f"rank{rank}.json")
+
+
+def wants_processes(trainer: Trainer) -> bool:
+    """Whether ``trainer`` has ranks that nobody has started yet.
+
+    Raises:
+        SettingError: If it wants them on several machines, which is not for one process to start.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, ParallelStrategy) or strategy.cluster_environment is None:
+        return False
+    if strategy.cluster_environment.creates_processes_externally:
+        return False
+    if trainer.num_nodes > 1:
+        raise SettingError(
+            "trainer.num_nodes",
+            trainer.num_nodes,
+            "several machines are started from outside, by SLURM or on each of them by: torchrun "
+            f"--nnodes {trainer.num_nodes} --nproc-per-node {trainer.num_devices} --rdzv-backend "
+            "c10d --rdzv-endpoint HOST:PORT -m lightning_dice.app ... hydra.run.dir=FOLDER",
+        )
+    return True
+
+
+def run_processes(job: Job, count: int) -> None:
+    """Train ``job`` in ``count`` processes and wait for their end.
+
+    Raises:
+        RankFailed: If one of them fails; the others are ended.
+        Stopped: If this process is asked to end; so are they.
+    """
+    with TemporaryDirectory(prefix="lightning-dice-") as scratch:
+        path = Path(scratch, "job.json")
+        job.write(path)
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=str(Path(scratch, "logs"))),
+        )
+        start = elastic_launch(config, sys.executable)
+        with _undisturbed():
+            try:
+                start("-m", "lightning_dice.app.worker", str(path), str(os.getpid()))
+            except ChildFailedError as error:
+                raise RankFailed(_root_cause(error.failures, path)) from None
+            except SignalException as stopped:
+                raise Stopped(stopped.sigval) from None
+
+
+def _root_cause(failures: Mapping[int, ProcessFailure], job: Path) -> str:
+    """What happened first: where one rank is gone, the others soon miss it."""
+    for rank, failure in failures.items():
+        if failure.exitcode < 0:
+            return f"rank {rank} was ended by {signal.Signals(-failure.exitcode).name}"
+    known = []
+    for path in job.parent.glob("rank*.json"):
+        with suppress(OSError, ValueError):
+            known.append(Failure(*json.loads(path.read_text(encoding="utf-8"))))
+    if known:
+        return min(known).message
+    rank, failure = next(iter(failures.items()))
+    return f"rank {rank} ended with exit status {failure.exitcode}"
+
+
+def record_failure(job: Path, rank: int, message: str) -> None:
+    """Leave word of what ended ``rank``; a disk that is full must not hide it."""
+    with suppress(OSError):
+        text = json.dumps(Failure(time.time(), message))
+        Failure.of(job, rank).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the launcher's log messages, signal handlers and variables from what comes after."""
+    logger = logging.getLogger("torch.distributed.elastic")
+    level, handlers = logger.level, {number: signal.getsignal(number) for number in _SIGNALS}
+    variables = dict(os.environ)
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_PATIENCE)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(variables)
