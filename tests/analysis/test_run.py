@@ -197,3 +197,15 @@ def test_a_luck_that_is_no_probability_is_no_luck(make_run, luck):
     rolls = json.loads((folder / "summary.json").read_text("utf-8"))["rolls"]
     assert Run.load(edit(folder, rolls={**rolls, "luck": luck})).luck is None
     assert Run.load(edit(folder, rolls={**rolls, "luck": 0.25})).luck == 0.25
+
+
+def test_rolls_of_an_earlier_saving_throw_are_left_out_and_named(make_run, rolled):
+    folder = make_run("mine", records=rolled(600))
+    rolls = json.loads((folder / "summary.json").read_text())["rolls"]
+    run = Run.load(edit(folder, rolls={**rolls, "since": 200, "count": 400}))
+    assert len(run.rolls) == run.count == 400
+    assert run.rolls.step.min() == 200
+    assert run.omissions == (
+        "200 rolls from before step 200 are left out, where training went on with another saving "
+        "throw",
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,17 @@ QUICK = [
 ]
 
 
-def command(*arguments, cwd, check=True):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    environment.pop("HYDRA_FULL_ERROR", None)
+def environment():
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    variables.pop("HYDRA_FULL_ERROR", None)
+    return variables
+
+
+def command(*arguments, cwd, check=True, variables=()):
     done = subprocess.run(
         [str(COMMAND), *arguments],
         cwd=cwd,
-        env=environment,
+        env={**environment(), **dict(variables)},
         capture_output=True,
         text=True,
         timeout=240,
@@ -62,12 +67,28 @@ class TestCommand:
         assert {summary["status"] for summary in summaries} == {"finished"}
         assert {summary["dice"]["seed"] for summary in summaries} == {0, 1}
 
-    def test_a_sweep_of_several_processes_is_refused(self, tmp_path):
-        ddp = ["trainer=ddp", "trainer.accelerator=cpu", "seed=0,1"]
-        done = command("-m", *QUICK, *ddp, cwd=tmp_path, check=False)
+    def test_a_sweep_under_torchrun_is_refused(self, tmp_path):
+        ranks = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
+        done = command("-m", *QUICK, "seed=0,1", cwd=tmp_path, check=False, variables=ranks)
         assert done.returncode == 1
-        assert "sweep with trainer.devices=1" in done.stderr
-        assert len(list(tmp_path.glob("multirun/*/*"))) == 1
+        assert "start it without: lightning-dice-train -m starts the processes" in done.stderr
+        assert not list(tmp_path.rglob("summary.json"))
+
+    def test_what_a_signal_ends_has_its_exit_status(self, tmp_path):
+        arguments = [*QUICK, "trainer.max_steps=1000000", "hydra.run.dir=out"]
+        run = subprocess.Popen(
+            [str(COMMAND), *arguments], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
+        )
+        try:
+            for _ in range(3):
+                run.stdout.readline()  # it trains
+            run.send_signal(signal.SIGTERM)
+            assert run.wait(60) == 128 + signal.SIGTERM
+        finally:
+            run.kill()
+            run.stdout.close()
+        summary = json.loads((tmp_path / "out/summary.json").read_text())
+        assert summary["status"] == "interrupted"
 
     def test_two_processes_roll_what_one_does(self, tmp_path):
         both = [*QUICK, "logger=none"]

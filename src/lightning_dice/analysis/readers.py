@@ -11,7 +11,7 @@ import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,17 @@ class Rolls:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    def since(self, step: int) -> Rolls:
+        """The rolls from optimizer step ``step`` on."""
+        kept = self.step >= step
+        return replace(
+            self,
+            step=self.step[kept],
+            outcome=self.outcome[kept],
+            scale=self.scale[kept],
+            place=self.place[kept],
+        )
 
     @property
     def several(self) -> bool:

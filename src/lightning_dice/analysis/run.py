@@ -127,6 +127,14 @@ class Run:
                 f"this is not a run's folder: {'; '.join(no_summary)}; rolls.csv is missing",
             )
         rolls, no_rolls = read_roll_table(folder / "rolls.csv")
+        since = _whole(section(summary, "rolls").get("since"))
+        before = len(rolls) - len(rolls.since(since))
+        if before:  # their odds were others, and the summary has them no more
+            rolls = rolls.since(since)
+            no_rolls.append(
+                f"{before} rolls from before step {since} are left out, where training went on "
+                "with another saving throw"
+            )
         slots, no_slots = read_slots(folder / "slots.csv")
         if not slots and not rolls.several:
             no_slots = []  # with scope model there is no such file
