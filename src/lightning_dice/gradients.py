@@ -65,7 +65,8 @@ def scaled_backward(
         *args: Passed on.
         zeroed: Parameters that a discarded batch is propagated to all the same, arriving as zeros,
             where others wait for gradients: ranks that reduce them, a gradient scaler that
-            inspects them. Those that the loss does not reach get none.
+            inspects them. Those that the loss does not reach get none. They may be shards, while
+            the loss was computed from something gathered.
         **kwargs: Passed on.
 
     Example:
@@ -77,16 +78,38 @@ def scaled_backward(
     if scale is None:
         if zeroed is None:
             return
-        # At the parameters, not at the loss: 0 times a NaN on the way there is a NaN.
-        hooks = [
+        # Where gradients arrive, as 0 times a NaN on the way there is a NaN. What is gathered from
+        # shards is found in the graph alone; what a checkpoint computes again, by its parameter.
+        arrivals = _arrivals(loss)
+        found = {arrival.variable for arrival in arrivals}
+        hooks = [arrival.register_prehook(_zeros) for arrival in arrivals]
+        hooks += [
             p.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
             for p in zeroed
-            if p.requires_grad
+            if p.requires_grad and p not in found
         ]
         try:
-            backward(loss, *args, **kwargs)
+            backward(loss * 0, *args, **kwargs)
         finally:
             for hook in hooks:
                 hook.remove()
     else:
         backward(loss if scale == 1 else loss * scale, *args, **kwargs)
+
+
+def _arrivals(loss: Tensor) -> list[Any]:
+    """The nodes of the loss's graph at which gradients are added to what is stored."""
+    arrivals, seen, ahead = [], set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            arrivals.append(node)
+        ahead += [below for below, _ in node.next_functions]
+    return arrivals
+
+
+def _zeros(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if g is None else torch.zeros_like(g) for g in gradients)

@@ -1,0 +1,99 @@
+"""One rank of a process group that trains case after case: ``worker.py FOLDER CASE [CASE ...]``.
+
+Started as torchrun starts a rank, by ``group.py``. Starting costs more than training a toy does, so
+that a group trains many cases. What a rank has at the end of one is ``FOLDER/CASE.RANK.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
+from torch.distributed.tensor import DTensor
+
+from distributed.cases import CASES
+from distributed.messages import Messages
+from support.toy import quiet_trainer
+
+
+class Leave(Callback):
+    """Before the strategy is torn down: afterwards the module is no longer the replica."""
+
+    def __init__(self, path: Path, dice, messages: Messages) -> None:
+        self.path, self.dice, self.messages = path, dice, messages
+
+    def on_train_end(self, trainer, pl_module):
+        rolls = [] if self.dice is None else list(self.dice.rolls.recent)
+        left = {
+            "weights": [whole(p) for p in pl_module.parameters()],
+            "empty": sum(local(p).numel() == 0 for p in pl_module.parameters()),
+            "rolls": [(r.batch, r.optimizer, r.slot, r.natural) for r in rolls],
+            "messages": self.messages.counts,
+        }
+        self.path.write_text(json.dumps(left))
+
+
+class Save(Callback):
+    """While it trains: what Lightning saves after ``fit`` does not go on where it ended."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+def local(parameter: torch.Tensor) -> torch.Tensor:
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter.data
+
+
+def whole(parameter: torch.Tensor) -> list:
+    full = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+    return full.detach().double().flatten().tolist()
+
+
+def train(name: str, folder: Path) -> None:
+    case, rank, world_size = CASES[name], int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    for part in case.parts(folder / name):
+        torch.manual_seed(0)
+        dice, messages = case.dice(rank), Messages()
+        leave = Leave(folder / f"{name}.{rank}.json", dice, messages)
+        save = [] if part.saves is None else [Save(part.max_steps, part.saves)]
+        trainer = quiet_trainer(
+            [*([] if dice is None else [dice]), messages, leave, *save],
+            max_steps=part.max_steps,
+            devices=world_size,
+            strategy=case.strategy(),
+            use_distributed_sampler=False,
+            logger=CSVLogger(folder, name=name, version=""),
+            **case.trainer,
+        )
+        trainer.fit(case.model(), case.loader(rank, world_size), ckpt_path=part.resumes)
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
+    for name in names:
+        try:
+            train(name, folder)
+        except Exception as error:
+            said = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+            (folder / f"{name}.{os.environ['RANK']}.json").write_text(json.dumps(said))
+        if dist.is_initialized():
+            dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
