@@ -12,17 +12,21 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_dice.app.checkpoints import (
+    CHECKPOINTS,
+    RandomState,
+    SaveLast,
+    WholeFiles,
+    WholeWindows,
+)
 from lightning_dice.app.data.base import TaskData
 from lightning_dice.app.models.base import TaskModel
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SavingThrow, SettingError
-
-CHECKPOINTS = "checkpoints"
 
 
 def build_saving_throw(config: DictConfig) -> SavingThrowCallback:
@@ -92,7 +96,7 @@ def build_trainer(
         SettingError: If Lightning cannot make such a Trainer, or a logger's package is missing.
     """
     metric = model.metric
-    checkpoint = ModelCheckpoint(
+    checkpoint = WholeWindows(
         dirpath=folder / CHECKPOINTS,
         filename="best",
         monitor=metric.name,
@@ -100,7 +104,13 @@ def build_trainer(
         save_last=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [dice, DiceProgressBar(), checkpoint]
+    callbacks: list[Callback] = [
+        dice,
+        DiceProgressBar(),
+        RandomState(),
+        SaveLast(folder),
+        checkpoint,
+    ]
     loggers = _build_loggers(config.logger, folder)
     given = {key: value for key, value in _plain(config.trainer).items() if value is not None}
     given["check_val_every_n_epoch"] = config.trainer.check_val_every_n_epoch  # None is a choice
@@ -111,6 +121,7 @@ def build_trainer(
         return Trainer(
             **given,
             callbacks=callbacks,
+            plugins=[WholeFiles()],
             logger=loggers or False,
             default_root_dir=folder,
             enable_model_summary=False,

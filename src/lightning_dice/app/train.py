@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice.analysis import write_report
 from lightning_dice.app.build import (
-    CHECKPOINTS,
     build_saving_throw,
     build_task,
     build_trainer,
     check_batches,
 )
+from lightning_dice.app.checkpoints import CHECKPOINTS, LAST
 from lightning_dice.app.data.base import Baseline, TaskData
 from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.metrics_file import metrics_file
@@ -158,7 +158,6 @@ def _train(job: Job, plan: _Plan) -> Summary:
     record("running")
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
-        trainer.save_checkpoint(folder / CHECKPOINTS / "last.ckpt")
         if trainer.world_size == 1:
             metrics.update(_metrics(trainer))  # validating forgets what training measured
             trainer.validate(model, data, verbose=False)  # the last step may lie between two
@@ -180,7 +179,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
 def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
     if ckpt_path is None:
         return None
-    path = folder / CHECKPOINTS / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+    path = folder / CHECKPOINTS / LAST if ckpt_path == "last" else Path(ckpt_path)
     if not path.is_file():
         raise SettingError("ckpt_path", ckpt_path, f"there is no checkpoint at {path}")
     return path

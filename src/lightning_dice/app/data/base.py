@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
+from lightning_dice.app.data.order import ResumableLoader, ResumableSampler
 from lightning_dice.rules import SettingError
 
 Batch = tuple[Tensor, Tensor]
@@ -63,12 +65,14 @@ class TaskData(LightningDataModule, ABC):
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.train, self.batch_size, shuffle=True, drop_last=True)
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        order = ResumableSampler(self.train, self.batch_size, self.trainer, seed)
+        return ResumableLoader(self.train, self.batch_size, sampler=order, drop_last=True)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
         # Order does not matter to a mean, so larger batches are free.
-        return DataLoader(self.val, 4 * self.batch_size)
+        return ResumableLoader(self.val, 4 * self.batch_size)
 
 
 def random_split(examples: int, val_fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:

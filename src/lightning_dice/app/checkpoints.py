@@ -1,0 +1,155 @@
+"""Checkpoints that a run can be killed at any moment of, and goes on from as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from typing_extensions import override
+
+from lightning_dice.ranks import gather
+
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then moves it there, all at once.
+
+    Lightning's own writes into the system's folder for temporary files, from which a move may be a
+    copy that is cut short.
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f"{place.name}.part")
+        try:
+            with draft.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(place)
+        except BaseException:
+            draft.unlink(missing_ok=True)  # it takes room that is short
+            raise
+
+
+class RandomState(Callback):
+    """Keeps the global random state of every rank, so that dropout goes on where it was.
+
+    On another number of processes, ranks that were not there begin with the seed's state.
+    """
+
+    def __init__(self) -> None:
+        self._states: list[Mapping[str, Any]] = []
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"ranks": gather(_random_state())}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._states = state_dict["ranks"]
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not sooner: whatever is set up for training may draw from it.
+        if trainer.global_rank < len(self._states):
+            _set_random_state(self._states[trainer.global_rank])
+        self._states = []
+
+
+class WholeWindows(ModelCheckpoint):
+    """Saves after validations; where one falls into a window of mini-batches, at the window's end.
+
+    A checkpoint has no room for the gradients that such a window has gathered, so that what goes
+    on from it would make a smaller step.
+    """
+
+    _waits = False
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._waits = _gathers(trainer)
+        if not self._waits:
+            super().on_validation_end(trainer, pl_module)
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if self._waits:
+            self.on_validation_end(trainer, pl_module)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class SaveLast(Callback):
+    """Saves ``last.ckpt`` when training ends between two validations, which save it otherwise.
+
+    While it trains: what Lightning saves after ``fit`` counts a batch too many when it goes on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CHECKPOINTS / LAST
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        ends = loop._is_training_done or (trainer.should_stop and not _gathers(trainer))
+        if ends and fetcher is not None and not loop._should_check_val_fx(fetcher):
+            trainer.save_checkpoint(self._path)
+
+
+def _gathers(trainer: Trainer) -> bool:
+    """Whether training stands within a window of mini-batches."""
+    return trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def _random_state() -> dict[str, Any]:
+    """As plain values and tensors, which load without trusting the file."""
+    name, keys, *others = np.random.get_state()
+    version, numbers, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *others],
+        "python": [version, list(numbers), gauss],
+    }
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    cuda: Tensor | None = state["cuda"]
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda.cpu())
+    name, keys, *others = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *others))
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))

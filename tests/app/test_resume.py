@@ -1,0 +1,128 @@
+"""A run that is interrupted goes on as if it had not been: the same bits, rolls and metrics."""
+
+import resource
+
+import pytest
+import torch
+
+from lightning_dice.app.checkpoints import RandomState, WholeFiles
+from lightning_dice.app.data.order import ResumableSampler
+from lightning_dice.app.models.cnn import ImageClassifier
+
+LONG = ["trainer.max_steps=30", "data.batch_size=128", "model.dropout=0.2"]
+"""Epochs of 11 mini-batches; what is dropped out is drawn from the global random state."""
+WAYS = {
+    "steps": ["trainer.val_check_interval=4"],
+    "windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2"],
+    "mini_batches": ["granularity=per_mini_batch", "trainer.accumulate_grad_batches=3"],
+    "updates": ["target=update", "scope=tensor", "optimizer=adamw"],
+}
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    pass
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """End training before a step, as if the process had gone."""
+
+    def at(step):
+        def stop(self, batch, batch_idx):
+            if self.trainer.global_step == step:
+                raise Interrupted
+
+        monkeypatch.setattr(ImageClassifier, "on_train_batch_start", stop)
+
+    return at
+
+
+def left(folder):
+    checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    parts = [checkpoint[part] for part in ("state_dict", "optimizer_states", "lr_schedulers")]
+    files = [(folder / name).read_bytes() for name in ("rolls.csv", "metrics.csv")]
+    return parts, files
+
+
+def same(ours, theirs):
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return torch.equal(ours, theirs) if torch.is_tensor(ours) else ours == theirs
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize("way", WAYS)
+def test_it_ends_where_it_would_have(run, tmp_path, interrupt, way):
+    settings = [*LONG, *WAYS[way]]
+    run(*settings, name="straight")
+    straight = left(tmp_path / "straight")
+    for step in (5, 11, 21, 24):  # within an epoch, and between two
+        interrupt(step)
+        with pytest.raises(Interrupted):
+            run(*settings, name=f"at{step}")
+        interrupt(None)
+        run(*settings, "ckpt_path=last", name=f"at{step}")
+        resumed = left(tmp_path / f"at{step}")
+        assert same(resumed[0], straight[0]), step
+        assert resumed[1] == straight[1], step
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+def test_a_finished_run_goes_on_too(run, tmp_path, monkeypatch):
+    """The last step lies between two validations; the learning rate does not depend on the end."""
+    monkeypatch.setattr("lightning_dice.app.models.base.warmup_cosine", lambda *_: 1.0)
+    run(*LONG, "trainer.val_check_interval=7", name="straight")
+    run(*LONG, "trainer.val_check_interval=7", "trainer.max_steps=11", name="twice")
+    run(*LONG, "trainer.val_check_interval=7", "ckpt_path=last", name="twice")
+    assert same(left(tmp_path / "twice")[0], left(tmp_path / "straight")[0])
+
+
+def test_orders_are_of_seed_and_epoch():
+    data = list(range(10))
+
+    def order(seed, epoch):
+        sampler = ResumableSampler(data, 2, None, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1)
+    assert sorted(order(0, 1)) == data
+    assert order(0, 1) != order(0, 2) != order(1, 2)
+
+
+def test_the_random_state_of_every_kind_comes_back(tmp_path):
+    import random
+
+    import numpy as np
+
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+
+    torch.save(RandomState().state_dict(), tmp_path / "state.pt")
+    drawn = draw()
+    callback = RandomState()
+    callback.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+    class OneProcess:
+        global_rank = 0
+
+    callback.on_train_batch_start(OneProcess(), None, None, 0)
+    assert draw() == drawn
+    callback.on_train_batch_start(OneProcess(), None, None, 1)
+    assert draw() != drawn, "once, at the first mini-batch"
+
+
+def test_a_disk_without_room_leaves_the_old_checkpoint_and_no_litter(tmp_path):
+    path = tmp_path / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises((OSError, RuntimeError)):
+            WholeFiles().save_checkpoint({"weights": torch.ones(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
