@@ -62,17 +62,35 @@ class TestWhatEndedThem:
     def test_a_rank_that_was_killed(self, tmp_path):
         record_failure(tmp_path / "job.json", 0, "rank 0: RuntimeError: connection closed by peer")
         said = _root_cause(self.failures(1, -signal.SIGKILL), tmp_path / "job.json")
-        assert said == "rank 1 was ended by SIGKILL"
+        assert said.message == "rank 1 was ended by SIGKILL"
+
+    def test_those_that_the_launcher_ended_are_no_cause(self, tmp_path, monkeypatch):
+        """It asks them by SIGTERM, and kills what does not end in time."""
+        record_failure(tmp_path / "job.json", 1, "rank 1: ValueError: boom")
+        said = _root_cause(self.failures(-signal.SIGTERM, 1), tmp_path / "job.json")
+        assert said.message == "rank 1: ValueError: boom"
+        monkeypatch.setattr("lightning_dice.app.processes._PATIENCE", 0)
+        said = _root_cause(self.failures(-signal.SIGKILL, 1), tmp_path / "job.json")
+        assert said.message == "rank 1: ValueError: boom"
+
+    def test_a_rank_that_was_asked_to_end(self, tmp_path):
+        record_failure(tmp_path / "job.json", 1, "stopped by SIGTERM", signal.SIGTERM)
+        time.sleep(0.01)
+        record_failure(tmp_path / "job.json", 0, "rank 0: RuntimeError: connection closed by peer")
+        said = _root_cause(self.failures(1, 143), tmp_path / "job.json")
+        assert said[1:] == ("stopped by SIGTERM", signal.SIGTERM)
+        assert _root_cause(self.failures(-15), tmp_path / "other/job.json").signal == 0
 
     def test_the_first_error(self, tmp_path):
         record_failure(tmp_path / "job.json", 1, "rank 1: ValueError: boom")
         time.sleep(0.01)
         record_failure(tmp_path / "job.json", 0, "rank 0: RuntimeError: connection closed by peer")
-        assert _root_cause(self.failures(1, 1), tmp_path / "job.json") == "rank 1: ValueError: boom"
+        said = _root_cause(self.failures(1, 1), tmp_path / "job.json")
+        assert said[1:] == ("rank 1: ValueError: boom", 0)
 
     def test_a_rank_that_left_no_word(self, tmp_path):
         said = _root_cause(self.failures(3), tmp_path / "job.json")
-        assert said == "rank 0 ended with exit status 3"
+        assert said.message == "rank 0 ended with exit status 3"
 
 
 def free_port():

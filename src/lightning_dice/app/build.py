@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice.app.checkpoints import (
     CHECKPOINTS,
+    LastCheckpoint,
     RandomState,
-    SaveLast,
     WholeFiles,
     WholeWindows,
 )
@@ -96,20 +96,17 @@ def build_trainer(
         SettingError: If Lightning cannot make such a Trainer, or a logger's package is missing.
     """
     metric = model.metric
-    checkpoint = WholeWindows(
-        dirpath=folder / CHECKPOINTS,
-        filename="best",
-        monitor=metric.name,
-        mode=metric.mode,
-        save_last=True,
-        enable_version_counter=False,
+    checkpoints = folder / CHECKPOINTS
+    best = WholeWindows(
+        checkpoints, "best", metric.name, mode=metric.mode, enable_version_counter=False
     )
+    # The last after the best, as it holds what is known of that.
     callbacks: list[Callback] = [
         dice,
         DiceProgressBar(),
         RandomState(),
-        SaveLast(folder),
-        checkpoint,
+        best,
+        LastCheckpoint(checkpoints),
     ]
     loggers = _build_loggers(config.logger, folder)
     given = {key: value for key, value in _plain(config.trainer).items() if value is not None}

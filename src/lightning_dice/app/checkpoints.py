@@ -103,14 +103,20 @@ class WholeWindows(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
-class SaveLast(Callback):
-    """Saves ``last.ckpt`` when training ends between two validations, which save it otherwise.
+class LastCheckpoint(WholeWindows):
+    """Saves ``last.ckpt`` after every validation, and where training ends between two.
 
-    While it trains: what Lightning saves after ``fit`` counts a batch too many when it goes on.
+    Lightning's ``save_last`` saves only where a better checkpoint was saved. At the end this saves
+    while training is still on: what Lightning saves after ``fit`` counts a batch too many when it
+    goes on.
+
+    Args:
+        folder: Where checkpoints are.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / CHECKPOINTS / LAST
+        super().__init__(folder, Path(LAST).stem, enable_version_counter=False)
+        self._path = folder / LAST
 
     @override
     def on_train_batch_end(
@@ -121,6 +127,7 @@ class SaveLast(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         ends = loop._is_training_done or (trainer.should_stop and not _gathers(trainer))
         if ends and fetcher is not None and not loop._should_check_val_fx(fetcher):

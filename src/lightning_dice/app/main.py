@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,12 +11,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
-from lightning_dice.app.processes import Stopped
+from lightning_dice.app.processes import stopped
 from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
@@ -37,8 +35,8 @@ def main() -> None:
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
         run()
-    except SIGTERMException as error:
-        raise Stopped(signal.SIGTERM) from error  # its own exit status would be that of success
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise stopped(error) or error from None
     except Exception as error:
         if full_error or not says_it_all(error):
             raise

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ParallelStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
@@ -44,6 +45,17 @@ class Stopped(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self.number = number
+        self.message = f"stopped by {signal.Signals(number).name}"
+
+
+def stopped(error: BaseException) -> Stopped | None:
+    """What Lightning makes of a signal, as what it was; ``None`` of anything else."""
+    if isinstance(error, SIGTERMException):
+        return Stopped(signal.SIGTERM)  # its own exit status would be that of success
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return Stopped(signal.SIGINT)  # Lightning exits where it is interrupted
+    return None
 
 
 class Job(NamedTuple):
@@ -78,10 +90,12 @@ class Failure(NamedTuple):
     Attributes:
         time: Seconds since the epoch.
         message: One line.
+        signal: Number of the signal that asked it to end, 0 if none did.
     """
 
     time: float
     message: str
+    signal: int = 0
 
     @staticmethod
     def of(job: Path, rank: int) -> Path:
@@ -137,31 +151,59 @@ def run_processes(job: Job, count: int) -> None:
             try:
                 start("-m", "lightning_dice.app.worker", str(path), str(os.getpid()))
             except ChildFailedError as error:
-                raise RankFailed(_root_cause(error.failures, path)) from None
+                cause = _root_cause(error.failures, path)
+                if cause.signal:
+                    raise Stopped(cause.signal) from None
+                raise RankFailed(cause.message) from None
             except SignalException as stopped:
                 raise Stopped(stopped.sigval) from None
 
 
-def _root_cause(failures: Mapping[int, ProcessFailure], job: Path) -> str:
-    """What happened first: where one rank is gone, the others soon miss it."""
-    for rank, failure in failures.items():
-        if failure.exitcode < 0:
-            return f"rank {rank} was ended by {signal.Signals(-failure.exitcode).name}"
-    known = []
+def _root_cause(failures: Mapping[int, ProcessFailure], job: Path) -> Failure:
+    """What happened first: where one rank is gone, the others soon miss it.
+
+    The launcher ends those that are left by SIGTERM, and what is not gone after a while by SIGKILL.
+    """
+    words = []
     for path in job.parent.glob("rank*.json"):
-        with suppress(OSError, ValueError):
-            known.append(Failure(*json.loads(path.read_text(encoding="utf-8"))))
-    if known:
-        return min(known).message
+        with suppress(OSError, ValueError, TypeError):
+            words.append(Failure(*json.loads(path.read_text(encoding="utf-8"))))
+    first, now = min(words, default=None), time.time()
+    if first is None or now - first.time < _PATIENCE:
+        for rank, failure in failures.items():
+            if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+                return Failure(now, f"rank {rank} was ended by {_name(failure.exitcode)}")
+    if first is not None:
+        return first
     rank, failure = next(iter(failures.items()))
-    return f"rank {rank} ended with exit status {failure.exitcode}"
+    if failure.exitcode < 0:
+        return Failure(now, f"rank {rank} was ended by {_name(failure.exitcode)}")
+    return Failure(now, f"rank {rank} ended with exit status {failure.exitcode}")
 
 
-def record_failure(job: Path, rank: int, message: str) -> None:
+def _name(exitcode: int) -> str:
+    return signal.Signals(-exitcode).name
+
+
+def record_failure(job: Path, rank: int, message: str, number: int = 0) -> None:
     """Leave word of what ended ``rank``; a disk that is full must not hide it."""
     with suppress(OSError):
-        text = json.dumps(Failure(time.time(), message))
+        text = json.dumps(Failure(time.time(), message, number))
         Failure.of(job, rank).write_text(text, encoding="utf-8")
+
+
+def hear_quietly(trainer: Trainer) -> None:
+    """Let a rank that is asked to end by SIGTERM take note of it, and no more.
+
+    Lightning's handler sends a message, wherever the process is at that moment: where one rank
+    alone is asked, it waits for the others for ever. They ask rank 0 at every mini-batch anyway.
+    """
+    connector = trainer._signal_connector
+
+    def note(*_: object) -> None:
+        connector.received_sigterm = True
+
+    setattr(connector, "_sigterm_notifier_fn", note)  # noqa: B010 - a method, to a type checker
 
 
 @contextmanager

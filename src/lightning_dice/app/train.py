@@ -28,7 +28,15 @@ from lightning_dice.app.data.base import Baseline, TaskData
 from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import Metric, TaskModel
-from lightning_dice.app.processes import Job, RankFailed, Stopped, run_processes, wants_processes
+from lightning_dice.app.processes import (
+    Job,
+    RankFailed,
+    Stopped,
+    hear_quietly,
+    run_processes,
+    stopped,
+    wants_processes,
+)
 from lightning_dice.app.summary import (
     FORMAT,
     NAME,
@@ -95,6 +103,7 @@ def _prepare(config: DictConfig, folder: Path) -> _Plan:
     check_batches(data)
     next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice, model)
     trainer = build_trainer(config, folder, model, dice)
+    hear_quietly(trainer)
     return _Plan(dice, model, data, trainer, checkpoint, next_step)
 
 
@@ -105,17 +114,17 @@ def _train_in_processes(job: Job, plan: _Plan) -> Summary:
     except RankFailed as error:
         _end(job.folder, "failed", str(error))
         raise
-    except Stopped:
-        _end(job.folder, "interrupted", None)
+    except Stopped as error:
+        _end(job.folder, "interrupted", error.message)
         raise
     return read_summary(job.folder)
 
 
-def _end(folder: Path, status: str, error: str | None) -> None:
+def _end(folder: Path, status: str, error: str) -> None:
     """Say how a run ended whose ranks could not."""
     with suppress(OSError, ValueError):  # what ended it matters more; there may be no summary yet
         summary = read_summary(folder)
-        write_summary(folder, {**summary, "status": status, "error": error or summary["error"]})
+        write_summary(folder, {**summary, "status": status, "error": error})
         write_report(folder)
 
 
@@ -140,7 +149,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
         summary = {
             "format": FORMAT,
             "status": status,
-            "error": None if error is None else f"{type(error).__name__}: {error}",
+            "error": None if error is None else _describe_end(error),
             "started": started.isoformat(timespec="seconds"),
             "wall_time": round(time.perf_counter() - clock, 3),
             "task": _describe_task(choices, model.metric),
@@ -162,9 +171,9 @@ def _train(job: Job, plan: _Plan) -> Summary:
             metrics.update(_metrics(trainer))  # validating forgets what training measured
             trainer.validate(model, data, verbose=False)  # the last step may lie between two
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        asked = isinstance(error, KeyboardInterrupt | SystemExit)
         with suppress(SettingError, OSError):  # the error at hand matters more
-            record("interrupted" if stopped else "failed", error)
+            record("interrupted" if asked else "failed", error)
             if is_writer:
                 write_report(folder)
         raise
@@ -222,6 +231,11 @@ def _let_go(trainer: Trainer) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger) and logger._experiment is not None:
             logger._experiment.finish()
+
+
+def _describe_end(error: BaseException) -> str:
+    signalled = stopped(error)
+    return f"{type(error).__name__}: {error}" if signalled is None else signalled.message
 
 
 def _describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch.multiprocessing
 
 from lightning_dice.app.console import message_of, quieten, says_it_all
-from lightning_dice.app.processes import Job, record_failure
+from lightning_dice.app.processes import Job, record_failure, stopped
 from lightning_dice.app.train import train
 
 
@@ -21,6 +21,12 @@ def main() -> None:
     quieten()
     try:
         train(*Job.read(path))
+    except (SystemExit, KeyboardInterrupt) as error:
+        signalled = stopped(error)
+        if signalled is None:
+            raise
+        record_failure(path, rank, signalled.message, signalled.number)
+        raise signalled from None
     except Exception as error:
         if says_it_all(error):
             record_failure(path, rank, message_of(error))

@@ -1,0 +1,87 @@
+"""A short form of ``experiments/interruptions``: kills, a failing rank, a disk without room."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_dice.records import read_rolls
+
+FILE = Path(__file__).parents[2] / "experiments" / "interruptions" / "study.py"
+SPEC = importlib.util.spec_from_file_location("interruptions", FILE)
+study = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(study)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+if not Path("/proc").is_dir():
+    pytestmark.append(pytest.mark.skip(reason="finds processes in /proc"))
+
+
+def test_killed_runs_end_where_they_would_have(tmp_path):
+    rows = list(study.study(kills=3, each=3, seed=1, scratch=tmp_path))
+    assert [row["same_end"] for row in rows] == ["yes"] * 3
+    rolls = list(read_rolls(tmp_path / "run-0" / "rolls.csv"))
+    assert [roll.step for roll in rolls] == list(range(110)), "no gap and no repeat"
+    assert not list((tmp_path / "run-0" / "checkpoints").glob("*.part"))
+
+
+def run(folder, before, *settings):
+    """The command in a process that does ``before`` first."""
+    words = ["lightning-dice-train", *study.RUN, f"hydra.run.dir={folder}", *settings]
+    code = f"import sys; sys.argv[:] = {words!r}\n{before}\n"
+    code += "from lightning_dice.app.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    # Rank 1 breaks at its third mini-batch.
+    (site / "sitecustomize.py").write_text(
+        "import os\n"
+        "if os.environ.get('RANK') == '1':\n"
+        "    from lightning_dice.app.models.cnn import ImageClassifier\n"
+        "    def broken(self, batch, index):\n"
+        "        if index == 3: raise ArithmeticError('a cosmic ray')\n"
+        "    ImageClassifier.on_train_batch_start = broken\n"
+    )
+    put = f"import os; os.environ['PYTHONPATH'] = {str(site)!r}"
+    done = run(tmp_path / "run", put)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"] == "rank 1: ArithmeticError: a cosmic ray"
+    assert not study.workers(0)
+
+
+def test_a_disk_without_room_is_said_and_the_run_goes_on_later(tmp_path):
+    one = ["trainer=cpu", "trainer.max_steps=12", "trainer.val_check_interval=4"]
+    assert run(tmp_path / "straight", "", *one).returncode == 0
+    size = (tmp_path / "straight/checkpoints/last.ckpt").stat().st_size
+    full = (
+        "import resource, lightning_dice.app.checkpoints as c\n"
+        "save = c.WholeFiles.save_checkpoint\n"
+        "def late(self, checkpoint, path, storage_options=None):\n"
+        "    if checkpoint['global_step'] > 4:\n"
+        f"        room = ({size // 2}, resource.RLIM_INFINITY)\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, room)\n"
+        "    return save(self, checkpoint, path, storage_options)\n"
+        "c.WholeFiles.save_checkpoint = late\n"
+    )
+    done = run(tmp_path / "full", full, *one)
+    assert done.returncode == 1
+    assert json.loads((tmp_path / "full/summary.json").read_text())["status"] == "failed"
+    assert run(tmp_path / "full", "", *one, "ckpt_path=last").returncode == 0
+    assert study.differences(tmp_path / "full", tmp_path / "straight") == []
