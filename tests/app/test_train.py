@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import OmegaConf
 
 from lightning_dice.app.metrics_file import metrics_file
+from lightning_dice.app.models.cnn import ImageClassifier
 from lightning_dice.app.summary import write_summary
 from lightning_dice.app.train import _let_go
 from lightning_dice.records import read_rolls
@@ -194,6 +196,28 @@ def test_a_failed_run_says_so(run, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_a_failed_rank_asks_others_for_nothing(run, tmp_path, monkeypatch):
+    """Metrics are means over ranks: to read them is to wait for ranks that may train on."""
+    asked = []
+    metrics = Trainer.callback_metrics.fget
+
+    def counted(trainer):
+        asked.append(trainer)
+        return metrics(trainer)
+
+    def breaks(self, batch, batch_idx):
+        if self.global_step == 4:
+            asked.clear()
+            raise ArithmeticError("broke")
+
+    monkeypatch.setattr(Trainer, "callback_metrics", property(counted))
+    monkeypatch.setattr(ImageClassifier, "on_train_batch_start", breaks)
+    with pytest.raises(ArithmeticError):
+        run()
+    assert not asked
+    assert "val_loss" in load(tmp_path / "run")["metrics"], "of the validation at step 3"
+
+
 def test_an_interrupted_run_says_so(run, tmp_path, monkeypatch):
     def interrupts(self, batch, batch_idx):
         raise KeyboardInterrupt
@@ -201,7 +225,8 @@ def test_an_interrupted_run_says_so(run, tmp_path, monkeypatch):
     monkeypatch.setattr("lightning_dice.app.models.ImageClassifier.training_step", interrupts)
     with pytest.raises(SystemExit):
         run()
-    assert load(tmp_path / "run")["status"] == "interrupted"
+    summary = load(tmp_path / "run")
+    assert (summary["status"], summary["error"]) == ("interrupted", "stopped by SIGINT")
 
 
 def test_a_seed_that_numpy_cannot_take_is_refused(run):

@@ -44,20 +44,24 @@ def run(folder, before, *settings):
     )
 
 
-def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path):
+@pytest.mark.parametrize("step", ["training_step", "validation_step"])
+def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path, step):
+    """Also where others wait for what it would have sent them, such as a mean over ranks."""
     site = tmp_path / "site"
     site.mkdir()
-    # Rank 1 breaks at its third mini-batch.
+    # Rank 1 breaks at the third mini-batch.
     (site / "sitecustomize.py").write_text(
         "import os\n"
         "if os.environ.get('RANK') == '1':\n"
         "    from lightning_dice.app.models.cnn import ImageClassifier\n"
+        f"    whole = ImageClassifier.{step}\n"
         "    def broken(self, batch, index):\n"
-        "        if index == 3: raise ArithmeticError('a cosmic ray')\n"
-        "    ImageClassifier.on_train_batch_start = broken\n"
+        "        if index == 2: raise ArithmeticError('a cosmic ray')\n"
+        "        return whole(self, batch, index)\n"
+        f"    ImageClassifier.{step} = broken\n"
     )
     put = f"import os; os.environ['PYTHONPATH'] = {str(site)!r}"
-    done = run(tmp_path / "run", put)
+    done = run(tmp_path / "run", put, "trainer.val_check_interval=5", "data.batch_size=16")
     assert done.returncode == 1
     assert done.stderr.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
     summary = json.loads((tmp_path / "run/summary.json").read_text())

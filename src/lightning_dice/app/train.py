@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from lightning_dice.analysis import write_report
 from lightning_dice.app.build import (
@@ -145,7 +146,6 @@ def _train(job: Job, plan: _Plan) -> Summary:
     metrics: dict[str, float] = {}
 
     def record(status: str, error: BaseException | None = None) -> Summary:
-        metrics.update(_metrics(trainer))
         summary = {
             "format": FORMAT,
             "status": status,
@@ -170,8 +170,11 @@ def _train(job: Job, plan: _Plan) -> Summary:
         if trainer.world_size == 1:
             metrics.update(_metrics(trainer))  # validating forgets what training measured
             trainer.validate(model, data, verbose=False)  # the last step may lie between two
+        metrics.update(_metrics(trainer))
     except BaseException as error:
         asked = isinstance(error, KeyboardInterrupt | SystemExit)
+        # As they were last asked for: to ask is to wait for other ranks, which may go on training.
+        metrics.update(_plain_metrics(trainer._logger_connector._callback_metrics))
         with suppress(SettingError, OSError):  # the error at hand matters more
             record("interrupted" if asked else "failed", error)
             if is_writer:
@@ -248,5 +251,8 @@ def _describe_baseline(baseline: Baseline, metric: Metric) -> dict[str, Any]:
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
-    metrics = trainer.callback_metrics
+    return _plain_metrics(trainer.callback_metrics)
+
+
+def _plain_metrics(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if not name.startswith("dice")}
