@@ -370,12 +370,13 @@ class TestRefusals:
         with pytest.raises(SettingError, match=r"threshold 10.*threshold 5"):
             fit(Mine(THROW, optimizer=sgd), [callback])
 
-    def test_deepspeed(self, monkeypatch):
-        callback, trainer = SavingThrowCallback(THROW), quiet_trainer()
+    @pytest.mark.parametrize("target", ["gradient", "update"])
+    def test_deepspeed_for_optimizer_steps(self, monkeypatch, target):
+        callback, trainer = SavingThrowCallback(THROW, target=target), quiet_trainer()
         trainer.callbacks.append(callback)
         strategy = object.__new__(DeepSpeedStrategy)
         monkeypatch.setattr(type(trainer), "strategy", strategy)
-        with pytest.raises(SettingError, match=r"strategy='deepspeed'.*use fsdp or ddp"):
+        with pytest.raises(SettingError, match=r"DeepSpeed.*use granularity='per_mini_batch'"):
             callback.setup(trainer, Toy(), "fit")
 
 

@@ -11,16 +11,15 @@ from typing import Any, Literal, get_args
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
 from lightning_dice.checks import check_choice, check_setup, check_throw
+from lightning_dice.deepspeed_engine import uses_deepspeed
 from lightning_dice.dice import Dice
-from lightning_dice.gradients import scaled_backward
-from lightning_dice.intercept import Layer, intercept, untraced
+from lightning_dice.intercept import untraced
 from lightning_dice.metrics.logged import dice_metrics
-from lightning_dice.mini_batch import Windows
+from lightning_dice.mini_batch import MiniBatches, Ranks
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.resuming import check_changes, check_resume, find_state
@@ -35,12 +34,9 @@ from lightning_dice.trainer_state import (
     index_of,
     log_folder,
     logs_now,
-    replica_of,
-    scaler_of,
 )
 
 Granularity = Literal["per_accumulation_step", "per_mini_batch"]
-Ranks = Literal["shared", "independent"]
 
 # So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
 torch.serialization.add_safe_globals([SavingThrow])
@@ -121,9 +117,8 @@ class SavingThrowCallback(Callback):
         self._given_seed = self.seed
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._dice: Dice | None = None
-        self._replica, self._replicas = 0, 1
         self._changed = False  # from what the checkpoint had
-        self._windows = Windows()
+        self._mini_batches: MiniBatches | None = None
         self._steps: list[ScaledSteps] = []  # one for each of the Trainer's optimizers
         self._starts = False
         self._undo: list[Callable[[], None]] = []
@@ -149,7 +144,10 @@ class SavingThrowCallback(Callback):
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
         if self._dice is None or not self._dice.newest:
             return None
-        return self._own(self._dice.newest) if self.scope == "model" else list(self._dice.newest)
+        newest = self._dice.newest
+        if self._mini_batches is not None:
+            return self._mini_batches.own(newest)
+        return newest[0] if self.scope == "model" else list(newest)
 
     @property
     @override
@@ -234,15 +232,13 @@ class SavingThrowCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
         self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
-        self._windows = Windows()
-        if self.ranks == "independent":
-            self._replica, self._replicas = replica_of(trainer)
         self._starts = True
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
         self._detach()
         self._attach(trainer, pl_module)
         if self.granularity == "per_mini_batch":
-            self._undo.append(intercept(pl_module, "backward", self._backward(trainer, pl_module)))
+            self._mini_batches = MiniBatches(self._dice, self.ranks, trainer, pl_module)
+            self._undo += self._mini_batches.attach()
 
     @override
     def on_train_batch_start(
@@ -315,44 +311,28 @@ class SavingThrowCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        if uses_deepspeed(trainer):
+            return  # this comes with every mini-batch there; its engine asks when it steps
         index = index_of(optimizer, trainer)
-        step, batch = trainer.global_step, batches_done(trainer)
-        if self.granularity == "per_mini_batch":
-            discarded = self._windows.discarded(step, batch, index)
+        if self._mini_batches is not None:
+            discarded = self._mini_batches.discarded(index)
             if discarded is not None:
                 self._steps[index].next({0: None} if discarded else {})
         else:
             slots = self._steps[index].slots()
             assert self._dice is not None, "on_train_start comes before every step"
+            step, batch = trainer.global_step, batches_done(trainer)
             rolls = self._dice.roll(step, step=step, batch=batch, optimizer=index, slots=slots)
             scales = (roll.scale for roll in rolls)
             self._steps[index].next(dict(zip(slots, scales, strict=True)))
 
-    def _backward(self, trainer: Trainer, pl_module: LightningModule) -> Layer:
-        waited_for = trainer.world_size > 1 or scaler_of(trainer) is not None
-
-        @untraced
-        def roll_then_backward(backward: Layer, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-            assert self._dice is not None, "on_train_start comes before every batch"
-            step, batch = trainer.global_step, batches_done(trainer)
-            # Every rank knows what all of them rolled, so nobody has to be told.
-            slots = range(self._replicas)
-            rolls = self._dice.roll(batch, step=step, batch=batch, slots=slots)
-            self._windows.rolled(batch, discard=all(roll.discard for roll in rolls))
-            zeroed = pl_module.parameters() if waited_for else None
-            scale = self._own(rolls).scale
-            scaled_backward(backward, loss, scale, *args, zeroed=zeroed, **kwargs)
-
-        return roll_then_backward
-
     # -- helpers ------------------------------------------------------------------------------
-
-    def _own(self, rolls: Sequence[Roll]) -> Roll:
-        return rolls[self._replica if len(rolls) > 1 else 0]
 
     def _attach(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for steps in self._steps:
             steps.remove()
+        if uses_deepspeed(trainer):
+            return
         names = parameter_names(pl_module)
         self._steps = [
             ScaledSteps(o, self.target, SlotTable(o, self.scope, names, self.chosen))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import DeepSpeedStrategy
 
+from lightning_dice.deepspeed_engine import uses_deepspeed
 from lightning_dice.rules import SavingThrow, SettingError
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def check_setup(
 
     Raises:
         SettingError: On both granularities at once, on settings that mini-batches cannot have, on
-            a module and a callback that disagree, and under DeepSpeed.
+            a module and a callback that disagree, and on rolls for optimizer steps of DeepSpeed.
     """
     brought = getattr(pl_module, "saving_throw", None)
     if not isinstance(brought, SavingThrow):
@@ -85,11 +85,12 @@ def check_setup(
             "a step that every rank scales in its own way leaves replicas that differ; use "
             "granularity='per_mini_batch', which scales losses before they are averaged",
         )
-    if isinstance(trainer.strategy, DeepSpeedStrategy):
+    elif uses_deepspeed(trainer):
         raise SettingError(
-            "strategy",
-            "deepspeed",
-            "DeepSpeed steps inside its own backward, out of reach of a roll; use fsdp or ddp",
+            "granularity",
+            settings["granularity"],
+            "DeepSpeed holds gradients in parts of its own, out of reach of a roll; use "
+            "granularity='per_mini_batch', or strategy='fsdp' or 'ddp'",
         )
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies import (
+    DDPStrategy,
+    DeepSpeedStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.fsdp import fully_shard
@@ -143,6 +148,30 @@ def model_parallel(data_parallel: int, tensor_parallel: int = 1, whole: bool = T
     )
 
 
+class DeepSpeedOnCPU(DeepSpeedStrategy):
+    """DeepSpeed's own engine on processors, which Lightning's strategy leaves to GPUs."""
+
+    @property
+    def root_device(self) -> torch.device:
+        return torch.device("cpu", 0)
+
+    def setup_environment(self) -> None:
+        assert self.accelerator is not None
+        self.accelerator.setup_device(self.root_device)
+        self.set_world_ranks()
+        self._init_deepspeed_distributed()
+
+
+def deepspeed(stage: int) -> Callable[[], Strategy]:
+    def strategy() -> Strategy:
+        made = DeepSpeedOnCPU(stage=stage, process_group_backend="gloo")
+        if stage == 3:  # otherwise parameters as small as a toy's are left whole
+            made.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return made
+
+    return strategy
+
+
 MINI_BATCH = {"granularity": "per_mini_batch"}
 APART = {**MINI_BATCH, "ranks": "independent"}
 DICE: dict[str, dict[str, Any] | None] = {
@@ -218,5 +247,34 @@ def four() -> dict[str, Case]:
     return cases
 
 
-TWO, FOUR = two(), four()
-CASES: dict[str, Case] = {**TWO, **FOUR}
+class Groups(Toy):
+    """The toy with an optimizer of two groups, which DeepSpeed steps one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(adamw)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        weights = [p for p in self.parameters() if p.ndim > 1]
+        biases = [p for p in self.parameters() if p.ndim == 1]
+        return self.factory([{"params": weights}, {"params": biases}])
+
+
+def with_deepspeed() -> dict[str, Case]:
+    """The cases of two processes under DeepSpeed, which parts the state further in each stage."""
+    cases = {}
+    for stage in (0, 1, 2, 3):
+        strategy = deepspeed(stage)
+        pairs = {"accumulate_grad_batches": 2, "max_epochs": 2}
+        cases[f"stage{stage}-plain"] = Case(strategy, None)
+        cases[f"stage{stage}-mini_batch"] = Case(strategy, MINI_BATCH)
+        cases[f"stage{stage}-mini_batch_apart"] = Case(strategy, APART)
+        cases[f"stage{stage}-nans"] = Case(strategy, APART, model=lambda: NaNs(None))
+        cases[f"stage{stage}-groups"] = Case(strategy, APART, model=Groups)
+        cases[f"stage{stage}-pairs"] = Case(strategy, APART, trainer=pairs)
+    for name, settings in (("gradient", {}), ("update", {"target": "update"})):
+        cases[f"refused-{name}"] = Case(deepspeed(2), settings)
+    return cases
+
+
+TWO, FOUR, DEEPSPEED = two(), four(), with_deepspeed()
+CASES: dict[str, Case] = {**TWO, **FOUR, **DEEPSPEED}

@@ -23,8 +23,8 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
-def train(folder: Path, processes: int, names: Iterable[str]) -> dict[str, Ranks]:
-    """What each rank left, by case."""
+def train(folder: Path, processes: int, names: Iterable[str], **variables: str) -> dict[str, Ranks]:
+    """What each rank left, by case; ``variables`` are for their environment."""
     path = os.pathsep.join([str(WORKER.parents[1]), os.environ.get("PYTHONPATH", "")])
     shared = {
         **os.environ,
@@ -34,6 +34,7 @@ def train(folder: Path, processes: int, names: Iterable[str]) -> dict[str, Ranks
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
+        **variables,
     }
     names = list(names)
     logs = [(folder / f"rank{rank}.log").open("w") for rank in range(processes)]

@@ -57,6 +57,11 @@ def local(parameter: torch.Tensor) -> torch.Tensor:
 
 
 def whole(parameter: torch.Tensor) -> list:
+    if hasattr(parameter, "ds_id"):  # DeepSpeed's third stage has it in parts
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.detach().double().flatten().tolist()
     full = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
     return full.detach().double().flatten().tolist()
 
