@@ -75,7 +75,7 @@ def start(folder: Path, way: str) -> subprocess.Popen[bytes]:
     command += [f"hydra.run.dir={folder}", *(["ckpt_path=last"] if goes_on else [])]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own command
             command,
             stdout=log,
             stderr=log,
@@ -227,6 +227,7 @@ def study(kills: int, each: int, seed: int, scratch: Path) -> Iterator[dict[str,
 
 
 def machine() -> str:
+    """What it ran on, and when."""
     import lightning
     import torch
 
@@ -237,6 +238,7 @@ def machine() -> str:
 
 
 def main() -> None:
+    """Run the study from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--each", type=int, default=4, help="kills of one run")

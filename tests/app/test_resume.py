@@ -1,6 +1,7 @@
 """A run that is interrupted goes on as if it had not been: the same bits, rolls and metrics."""
 
 import resource
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,9 +12,13 @@ from lightning_dice.app.models.cnn import ImageClassifier
 
 LONG = ["trainer.max_steps=30", "data.batch_size=128", "model.dropout=0.2"]
 """Epochs of 11 mini-batches; what is dropped out is drawn from the global random state."""
+INTERRUPTIONS = [(5,), (11, 24), (12, 15, 23)]
+"""Steps, within an epoch and between two; a resumed run is interrupted too."""
 WAYS = {
     "steps": ["trainer.val_check_interval=4"],
     "windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2"],
+    # Validations lie within windows that end where the epoch does.
+    "long_windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=4"],
     "mini_batches": ["granularity=per_mini_batch", "trainer.accumulate_grad_batches=3"],
     "updates": ["target=update", "scope=tensor", "optimizer=adamw"],
 }
@@ -39,7 +44,8 @@ def interrupt(monkeypatch):
 
 def left(folder):
     checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    parts = [checkpoint[part] for part in ("state_dict", "optimizer_states", "lr_schedulers")]
+    kept = ("global_step", "state_dict", "optimizer_states", "lr_schedulers")
+    parts = [checkpoint[part] for part in kept]
     files = [(folder / name).read_bytes() for name in ("rolls.csv", "metrics.csv")]
     return parts, files
 
@@ -58,25 +64,43 @@ def test_it_ends_where_it_would_have(run, tmp_path, interrupt, way):
     settings = [*LONG, *WAYS[way]]
     run(*settings, name="straight")
     straight = left(tmp_path / "straight")
-    for step in (5, 11, 21, 24):  # within an epoch, and between two
-        interrupt(step)
-        with pytest.raises(Interrupted):
-            run(*settings, name=f"at{step}")
-        interrupt(None)
-        run(*settings, "ckpt_path=last", name=f"at{step}")
-        resumed = left(tmp_path / f"at{step}")
-        assert same(resumed[0], straight[0]), step
-        assert resumed[1] == straight[1], step
+    for steps in INTERRUPTIONS:
+        name = "-".join(map(str, steps))
+        for before, step in zip((None, *steps), (*steps, None), strict=False):
+            interrupt(step)
+            goes_on = [] if before is None else ["ckpt_path=last"]
+            with nullcontext() if step is None else pytest.raises(Interrupted):
+                run(*settings, *goes_on, name=name)
+        resumed = left(tmp_path / name)
+        assert same(resumed[0], straight[0]), steps
+        assert resumed[1] == straight[1], steps
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
-def test_a_finished_run_goes_on_too(run, tmp_path, monkeypatch):
-    """The last step lies between two validations; the learning rate does not depend on the end."""
+@pytest.mark.parametrize("steps", [11, 13])
+def test_a_finished_run_goes_on_too(run, tmp_path, monkeypatch, interrupt, steps):
+    """It ended between two validations; the learning rate does not depend on the end here."""
     monkeypatch.setattr("lightning_dice.app.models.base.warmup_cosine", lambda *_: 1.0)
-    run(*LONG, "trainer.val_check_interval=7", name="straight")
-    run(*LONG, "trainer.val_check_interval=7", "trainer.max_steps=11", name="twice")
-    run(*LONG, "trainer.val_check_interval=7", "ckpt_path=last", name="twice")
+    settings = [*LONG, "trainer.val_check_interval=7"]
+    run(*settings, name="straight")
+    run(*settings, f"trainer.max_steps={steps}", name="twice")
+    interrupt(24)
+    with pytest.raises(Interrupted):
+        run(*settings, "ckpt_path=last", name="twice")
+    interrupt(None)
+    run(*settings, "ckpt_path=last", name="twice")
     assert same(left(tmp_path / "twice")[0], left(tmp_path / "straight")[0])
+
+
+def test_the_last_checkpoint_is_of_the_last_validation_not_of_the_best(run, tmp_path, interrupt):
+    interrupt(10)
+    with pytest.raises(Interrupted):
+        run(*LONG, "trainer.val_check_interval=2", "optimizer.lr=0.0")  # none is better
+    steps = {
+        name: torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    }
+    assert {name: file["global_step"] for name, file in steps.items()} == {"best": 2, "last": 10}
 
 
 def test_orders_are_of_seed_and_epoch():

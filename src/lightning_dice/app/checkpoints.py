@@ -98,9 +98,9 @@ class WholeWindows(ModelCheckpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._waits:
             self.on_validation_end(trainer, pl_module)
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 class LastCheckpoint(WholeWindows):
@@ -116,7 +116,17 @@ class LastCheckpoint(WholeWindows):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Path(LAST).stem, enable_version_counter=False)
-        self._path = folder / LAST
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        epochs = trainer.fit_loop.epoch_progress
+        if epochs.total.ready == epochs.total.processed:
+            # Lightning forgets to begin an epoch where it goes on from the last batch of another,
+            # and would be an epoch behind when it goes on once more.
+            epochs.increment_ready()
+            epochs.increment_started()
 
     @override
     def on_train_batch_end(
@@ -127,11 +137,25 @@ class LastCheckpoint(WholeWindows):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        self._waits = self._waits or (_ends(trainer) and not _validates(trainer))
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-        ends = loop._is_training_done or (trainer.should_stop and not _gathers(trainer))
-        if ends and fetcher is not None and not loop._should_check_val_fx(fetcher):
-            trainer.save_checkpoint(self._path)
+
+
+def _ends(trainer: Trainer) -> bool:
+    """Whether this mini-batch is the last one."""
+    loop = trainer.fit_loop
+    if trainer.should_stop or loop.epoch_loop._is_training_done:
+        epochs, most = loop.epoch_progress.current.processed + 1, loop.max_epochs
+        last_epoch = most is not None and 0 <= most <= epochs
+        steps_made = 0 <= trainer.max_steps <= trainer.global_step
+        return trainer.should_stop or steps_made or last_epoch
+    return False
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Whether a validation follows this mini-batch."""
+    loop = trainer.fit_loop
+    return loop._data_fetcher is None or loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def _gathers(trainer: Trainer) -> bool:
