@@ -122,7 +122,7 @@ class LastCheckpoint(WholeWindows):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         epochs = trainer.fit_loop.epoch_progress
-        if epochs.total.ready == epochs.total.processed:
+        if epochs.total.ready == epochs.total.completed:
             # Lightning forgets to begin an epoch where it goes on from the last batch of another,
             # and would be an epoch behind when it goes on once more.
             epochs.increment_ready()
@@ -145,7 +145,7 @@ def _ends(trainer: Trainer) -> bool:
     """Whether this mini-batch is the last one."""
     loop = trainer.fit_loop
     if trainer.should_stop or loop.epoch_loop._is_training_done:
-        epochs, most = loop.epoch_progress.current.processed + 1, loop.max_epochs
+        epochs, most = loop.epoch_progress.current.completed + 1, loop.max_epochs
         last_epoch = most is not None and 0 <= most <= epochs
         steps_made = 0 <= trainer.max_steps <= trainer.global_step
         return trainer.should_stop or steps_made or last_epoch
