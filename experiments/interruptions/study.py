@@ -1,6 +1,7 @@
 """Kills runs of two processes at random moments, lets them go on, and looks where they end.
 
-    python experiments/interruptions/study.py --kills 50
+    python experiments/interruptions/study.py --kills 50 --each 1
+    python experiments/interruptions/study.py --kills 50 --each 4
 
 A run is killed, and goes on by ``ckpt_path=last``, until it has been killed as often as it is to
 be; then it is left alone to its end, which is compared with the end of a run that nobody killed.
@@ -246,18 +247,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as scratch, (options.out / "kills.csv").open("w") as file:
+    path = options.out / f"kills-{options.each}-a-run.csv"
+    runs, wrong = set(), set()
+    with TemporaryDirectory() as scratch, path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         rows.writeheader()
-        wrong = 0
         for row in study(options.kills, options.each, options.seed, Path(scratch)):
             rows.writerow(row)
             file.flush()
-            wrong += row["same_end"] != "yes"
-    summary = f"{options.kills} kills, {wrong} with another end; {machine()}"
-    (options.out / "summary.txt").write_text(summary + "\n", encoding="utf-8")
+            runs.add(row["run"])
+            if row["same_end"] != "yes":
+                wrong.add(row["run"])
+    summary = f"{options.kills} kills of {len(runs)} runs, {len(wrong)} with another end; {machine()}"
+    path.with_suffix(".txt").write_text(summary + "\n", encoding="utf-8")
     print(summary)  # noqa: T201
-    sys.exit(wrong > 0)
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

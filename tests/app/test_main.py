@@ -20,6 +20,9 @@ QUICK = [
     "trainer.val_check_interval=3",
     "trainer.log_every_n_steps=2",
 ]
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
+SLURM = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_NAME": "x"}
+"""What somebody who starts several processes tells the second of them."""
 
 
 def environment():
@@ -67,12 +70,12 @@ class TestCommand:
         assert {summary["status"] for summary in summaries} == {"finished"}
         assert {summary["dice"]["seed"] for summary in summaries} == {0, 1}
 
-    def test_a_sweep_under_torchrun_is_refused(self, tmp_path):
-        ranks = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
-        done = command("-m", *QUICK, "seed=0,1", cwd=tmp_path, check=False, variables=ranks)
+    @pytest.mark.parametrize("variables", [TORCHRUN, SLURM], ids=["torchrun", "srun"])
+    def test_a_sweep_in_several_processes_is_refused(self, tmp_path, variables):
+        done = command("-m", *QUICK, "seed=0,1", cwd=tmp_path, check=False, variables=variables)
         assert done.returncode == 1
-        assert "start it without: lightning-dice-train -m starts the processes" in done.stderr
-        assert not list(tmp_path.rglob("summary.json"))
+        assert "start it without torchrun or srun: lightning-dice-train -m" in done.stderr
+        assert not list(tmp_path.iterdir())
 
     def test_what_a_signal_ends_has_its_exit_status(self, tmp_path):
         arguments = [*QUICK, "trainer.max_steps=1000000", "hydra.run.dir=out"]

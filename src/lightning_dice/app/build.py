@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -118,7 +121,7 @@ def build_trainer(
         return Trainer(
             **given,
             callbacks=callbacks,
-            plugins=[WholeFiles()],
+            plugins=[WholeFiles(), *_cluster()],
             logger=loggers or False,
             default_root_dir=folder,
             enable_model_summary=False,
@@ -126,6 +129,12 @@ def build_trainer(
     except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
         choice = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)
         raise SettingError("trainer", choice, " ".join(str(error).split())) from error
+
+
+def _cluster() -> list[ClusterEnvironment]:
+    """SLURM without Lightning's requeueing, which saves wherever a signal finds the process."""
+    detected = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if detected else []
 
 
 def _build_loggers(config: Mapping[str, DictConfig] | None, folder: Path) -> list[Logger]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -34,6 +36,7 @@ def main() -> None:
     os.environ[FULL_ERROR] = "1"
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
+        _check_sweep(sys.argv[1:])
         run()
     except (SystemExit, KeyboardInterrupt) as error:
         raise stopped(error) or error from None
@@ -46,13 +49,6 @@ def main() -> None:
 
 def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN and _external_rank() is not None:
-        raise SettingError(
-            "-m",
-            "under torchrun",
-            "every process would run the whole sweep; start it without: lightning-dice-train -m "
-            "starts the processes of each job itself",
-        )
     folder = Path(hydra_config.runtime.output_dir)
     summary = train(config, folder, hydra_config.runtime.choices)
     _say(summary, folder)
@@ -60,14 +56,29 @@ def _job(config: DictConfig) -> float | None:
     return value  # what a sweeper minimises or maximises
 
 
-def _external_rank() -> int | None:
-    """The rank that ``torchrun`` gave to this process, if that started it."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+def _started_by() -> ClusterEnvironment | None:
+    """Whoever started this process as one of several: ``torchrun``, or ``srun`` of SLURM."""
+    environments = (TorchElasticEnvironment, SLURMEnvironment)
+    found = (kind() for kind in environments if kind.detect())
+    return next((environment for environment in found if environment.world_size() > 1), None)
+
+
+def _check_sweep(arguments: Sequence[str]) -> None:
+    """Refuse a sweep that several processes begin. A job of one may have been started anyhow."""
+    sweeps = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
+    if sweeps and _started_by() is not None:
+        raise SettingError(
+            "-m",
+            "in several processes",
+            "every one of them would run the whole sweep; start it without torchrun or srun: "
+            "lightning-dice-train -m starts the processes of each job itself",
+        )
 
 
 def _of_rank(arguments: Sequence[str]) -> list[str]:
     """What else Hydra is told in a process that writes nothing: to make no folder of its own."""
-    if not _external_rank():
+    environment = _started_by()
+    if environment is None or environment.global_rank() == 0:
         return []
     given = any(argument.startswith("hydra.run.dir=") for argument in arguments)
     return ["hydra.output_subdir=null", *([] if given else ["hydra.run.dir=."])]

@@ -107,12 +107,23 @@ def wants_processes(trainer: Trainer) -> bool:
     """Whether ``trainer`` has ranks that nobody has started yet.
 
     Raises:
-        SettingError: If it wants them on several machines, which is not for one process to start.
+        SettingError: If it wants them on several machines, which is not for one process to start;
+            if others were started than it is for.
     """
-    strategy = trainer.strategy
-    if not isinstance(strategy, ParallelStrategy) or strategy.cluster_environment is None:
+    strategy, environment = trainer.strategy, None
+    if isinstance(strategy, ParallelStrategy):
+        environment = strategy.cluster_environment
+    if environment is None:
         return False
-    if strategy.cluster_environment.creates_processes_externally:
+    if environment.creates_processes_externally:
+        started, wanted = environment.world_size(), trainer.num_nodes * trainer.num_devices
+        if started != wanted:  # Lightning would train each on a part of the data all the same
+            raise SettingError(
+                "trainer.devices",
+                trainer.num_devices,
+                f"the Trainer is for {wanted} processes and {started} were started; start as many, "
+                f"as by: srun --nodes {trainer.num_nodes} --ntasks-per-node {trainer.num_devices}",
+            )
         return False
     if trainer.num_nodes > 1:
         raise SettingError(

@@ -1,0 +1,198 @@
+"""Jobs of several processes, whoever starts them: one folder each, all ranks on the same job."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_dice.records import read_rolls
+
+pytestmark = pytest.mark.slow
+BIN = Path(sys.executable).parent
+JOB = [
+    "experiment=digits",
+    "trainer=ddp",
+    "trainer.accelerator=cpu",
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=3",
+    "logger=none",
+]
+SWEEPS = {
+    "basic": ["threshold=5,12"],
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "threshold=5,12"],
+    "submitit": ["hydra/launcher=submitit_local", "threshold=5,12"],
+    "optuna": [
+        "hydra/sweeper=optuna",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.direction=maximize",
+        "optimizer.lr=interval(0.01,0.2)",
+    ],
+}
+USERS_OWN = """
+import hydra
+from lightning_dice import SavingThrow, SavingThrowCallback
+from support.toy import Toy, adamw, fit, sgd
+
+
+@hydra.main(version_base="1.3", config_path=None, config_name="own")
+def main(config):
+    import torch
+
+    model = Toy(lambda parameters: torch.optim.SGD(parameters, lr=config.lr))
+    fit(model, [SavingThrowCallback(SavingThrow("d20", 10), seed=0)], devices=2, strategy="ddp")
+    print("trained with", config.lr)
+    return float(model.losses[-1])
+
+
+if __name__ == "__main__":
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store("own", {"lr": 0.1})
+    main()
+"""
+
+
+def environment(**variables):
+    shared = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **variables}
+    shared.pop("HYDRA_FULL_ERROR", None)
+    return shared
+
+
+def run(command, folder, **variables):
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def together(commands, folder, variables):
+    """Run commands at the same time; what each of them said."""
+    running = [
+        subprocess.Popen(
+            [str(word) for word in command],
+            cwd=folder,
+            env=environment(**own),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command, own in zip(commands, variables, strict=True)
+    ]
+    try:
+        said = [process.communicate(timeout=240)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * len(running), said
+    return said
+
+
+def summaries(folder):
+    found = sorted(folder.rglob("summary.json"))
+    return {path.parent: json.loads(path.read_text()) for path in found}
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The rolls and metrics of the job by itself."""
+    folder = tmp_path_factory.mktemp("plain")
+    done = run([BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out"], folder)
+    assert done.returncode == 0, done.stderr
+    return what_it_left(folder / "out")
+
+
+def what_it_left(folder):
+    return list(read_rolls(folder / "rolls.csv")), (folder / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
+    """No second sweep folder, and each job's ranks on that job: they compare all settings."""
+    command = [BIN / "lightning-dice-train", "-m", *JOB, *SWEEPS[sweep], "hydra.sweep.dir=sweep"]
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+    jobs = summaries(tmp_path)
+    assert [folder.name for folder in jobs] == ["0", "1"]
+    for folder, summary in jobs.items():
+        assert (summary["status"], summary["steps"]) == ("finished", 6)
+        steps = [roll.step for roll in read_rolls(folder / "rolls.csv")]
+        assert steps == list(range(6)), "one rank wrote them, once"
+    if sweep == "optuna":
+        best = re.search(r"Best value: (\S+)", done.stdout)[1]
+        values = [summary["metrics"]["val_accuracy"] for summary in jobs.values()]
+        assert float(best) == max(values), "what the ranks measured came back to the sweeper"
+    else:
+        assert [summary["dice"]["threshold"] for summary in jobs.values()] == [5, 12]
+
+
+def test_two_machines_by_torchrun(tmp_path, plain):
+    """Two agents that find each other, as on two machines."""
+    agent = [BIN / "torchrun", "--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d"]
+    agent += ["--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
+    job = ["-m", "lightning_dice.app", *JOB, "trainer.num_nodes=2", "trainer.devices=1"]
+    together([[*agent, *job, "hydra.run.dir=out"]] * 2, tmp_path, [{}, {}])
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert what_it_left(tmp_path / "out") == plain
+
+
+def slurm(tasks):
+    """What ``srun`` tells each of its tasks."""
+    shared = {
+        "SLURM_JOB_ID": str(free_port()),
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NTASKS": str(tasks),
+        "SLURM_NTASKS_PER_NODE": str(tasks),
+        "SLURM_NODEID": "0",
+    }
+    ranks = map(str, range(tasks))
+    return [{**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ranks]
+
+
+def test_tasks_of_slurm(tmp_path, plain):
+    """Each is a rank; the folder is the first one's, and the others make none."""
+    said = together([[BIN / "lightning-dice-train", *JOB]] * 2, tmp_path, slurm(2))
+    assert "report: " in said[0]
+    assert not said[1], "one rank talks"
+    (folder,) = summaries(tmp_path)
+    assert what_it_left(folder) == plain
+    assert len(list(tmp_path.rglob(".hydra"))) == 1
+
+
+def test_fewer_tasks_than_the_trainer_is_for_are_refused(tmp_path):
+    """Lightning would train this one on half of the data."""
+    done = run([BIN / "lightning-dice-train", *JOB], tmp_path, **slurm(1)[0])
+    assert done.returncode == 1
+    assert "trainer.devices=2: the Trainer is for 2 processes and 1 were started" in done.stderr
+    assert not summaries(tmp_path)
+
+
+def test_a_program_whose_ranks_a_sweeper_gives_other_settings_is_refused(tmp_path):
+    """Lightning runs a user's own command line again for each rank, and with it the sweep."""
+    script = tmp_path / "own.py"
+    script.write_text(USERS_OWN)
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    sweep = ["-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=random"]
+    sweep += ["hydra.sweeper.n_trials=2", "lr=interval(0.01,0.2)"]
+    done = run([sys.executable, script, *sweep], tmp_path, PYTHONPATH=path)
+    assert done.returncode != 0
+    assert "trained with" not in done.stdout
+    assert re.search(r"SettingError: lr=\['0\.\d+', '0\.\d+'\]: the ranks differ", done.stderr)
