@@ -258,7 +258,8 @@ def main() -> None:
             runs.add(row["run"])
             if row["same_end"] != "yes":
                 wrong.add(row["run"])
-    summary = f"{options.kills} kills of {len(runs)} runs, {len(wrong)} with another end; {machine()}"
+    counts = f"{options.kills} kills of {len(runs)} runs, {len(wrong)} with another end"
+    summary = f"{counts}; {machine()}"
     path.with_suffix(".txt").write_text(summary + "\n", encoding="utf-8")
     print(summary)  # noqa: T201
     sys.exit(bool(wrong))

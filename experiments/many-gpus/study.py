@@ -87,6 +87,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attention, then a perceptron, both added to what comes in: (batch, length, width)."""
         batch, length, width = x.shape
         parts = self.attention(self.norm_1(x)).view(batch, length, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
@@ -115,6 +116,7 @@ class Language(LightningModule):
             )
 
     def configure_model(self) -> None:
+        """Shard every block, and what is left, where the strategy is FSDP2's."""
         mesh = getattr(self.trainer.strategy, "device_mesh", None)
         if mesh is not None:
             from torch.distributed.fsdp import fully_shard
@@ -124,6 +126,7 @@ class Language(LightningModule):
             fully_shard(self, mesh=mesh["data_parallel"])
 
     def loss(self, tokens: Tensor) -> Tensor:
+        """Mean cross-entropy of each token given those before it."""
         x = self.net["tokens"](tokens) + self.net["places"](
             torch.arange(tokens.shape[1], device=tokens.device)
         )
@@ -133,26 +136,32 @@ class Language(LightningModule):
         return functional.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """The loss, as FSDP gathers parameters where ``forward`` is called."""
         return self.loss(tokens)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """The loss of a batch of sequences."""
         return self(batch[0])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW."""
         return optimizer_of(self.parameters())
 
 
 def optimizer_of(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of every arm."""
     return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1)
 
 
 def tokens_of(size: Size) -> Tensor:
+    """All sequences that are trained on, in their order."""
     generator = torch.Generator().manual_seed(1)
     shape = (size.batch * size.steps, size.context)
     return torch.randint(size.vocabulary, shape, generator=generator)
 
 
 def sent() -> int:
+    """Collectives so far, of every process group."""
     if not dist.is_initialized():
         return 0
     groups = dist.distributed_c10d._world.pg_map
@@ -172,18 +181,23 @@ class Watch(Callback):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+    def on_train_batch_start(self, *arguments: Any) -> None:
+        """Begin where half of the steps are made."""
+        batch_idx = arguments[-1]
         if batch_idx == self.first:
             self._synchronize()
             self.began, self.messages = time.perf_counter(), sent()
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
+        """End with the last step."""
+        batch_idx = arguments[-1]
         if batch_idx + 1 == trainer.max_steps:
             self._synchronize()
             self.seconds = time.perf_counter() - self.began
             self.messages = sent() - self.messages
 
-    def on_train_end(self, trainer, pl_module):
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights, and how far replicas are apart."""
         if pl_module.size.steps * pl_module.size.width > 10_000:
             return  # of the large model only the time is asked
         self.weights = whole_weights(pl_module, trainer)
@@ -197,6 +211,7 @@ class Watch(Callback):
 
 
 def whole_weights(module: LightningModule, trainer: Trainer) -> list[Tensor]:
+    """The weights, gathered from all shards."""
     if isinstance(trainer.strategy, FSDPStrategy):
         from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -207,6 +222,7 @@ def whole_weights(module: LightningModule, trainer: Trainer) -> list[Tensor]:
 
 
 def strategy_of(name: str, processes: int) -> Any:
+    """A strategy by its name in the table."""
     if name == "ddp":
         return DDPStrategy()
     if name == "fsdp":
@@ -217,6 +233,7 @@ def strategy_of(name: str, processes: int) -> Any:
 
 
 def fit(strategy: str, precision: str, dice: str, size: Size, device: str) -> Watch:
+    """Train by Lightning on all processes; what was watched."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     examples = TensorDataset(tokens_of(size))
     own = DistributedSampler(examples, processes, rank, shuffle=False)
@@ -312,6 +329,7 @@ def difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 
 def rows_of(strategy: str, precision: str, options: argparse.Namespace) -> Iterator[dict]:
+    """What one process group finds out: first about weights, then about speed."""
     processes = int(os.environ["WORLD_SIZE"])
     size = TRIAL if options.device == "cpu" else EXACT
     saved = reference_of(strategy, precision)
@@ -349,6 +367,7 @@ def rows_of(strategy: str, precision: str, options: argparse.Namespace) -> Itera
 
 
 def worker(strategy: str, precision: str, options: argparse.Namespace) -> None:
+    """Be one rank."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     full_precision()
@@ -364,6 +383,7 @@ def reference_of(strategy: str, precision: str) -> Path:
 
 
 def full_precision() -> None:
+    """Without TensorFloat-32, whose rounding would hide differences."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
@@ -394,17 +414,20 @@ def references(options: argparse.Namespace) -> None:
 
 
 def write(options: argparse.Namespace, row: dict[str, Any]) -> None:
+    """Append a row."""
     with Path(options.out, "rows.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
 def free_port() -> int:
+    """A port that nobody uses."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
 
 
 def start(strategy: str, precision: str, options: argparse.Namespace) -> None:
+    """Start the ranks of one process group and wait for their end."""
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", strategy, precision]
     shared = {
         **os.environ,
@@ -414,7 +437,9 @@ def start(strategy: str, precision: str, options: argparse.Namespace) -> None:
         "MASTER_PORT": str(free_port()),
     }
     ranks = [
-        subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        subprocess.Popen(  # noqa: S603 - ourselves
+            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
         for rank in range(options.processes)
     ]
     try:
@@ -430,6 +455,7 @@ def start(strategy: str, precision: str, options: argparse.Namespace) -> None:
 
 
 def machine(options: argparse.Namespace) -> str:
+    """What it ran on, and when."""
     cuda = options.device == "cuda"
     device = torch.cuda.get_device_name() if cuda else platform.machine()
     return (
@@ -440,6 +466,7 @@ def machine(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
+    """Run the study from the command line, or a part of it that a run starts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, required=True)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -460,7 +487,7 @@ def main() -> None:
         return
     Path(options.out).mkdir(parents=True, exist_ok=True)
     Path(options.out, "machine.txt").write_text(machine(options) + "\n", encoding="utf-8")
-    subprocess.run(
+    subprocess.run(  # noqa: S603 - ourselves
         [sys.executable, __file__, *sys.argv[1:], "--references"],
         timeout=2 * options.patience,
         check=True,

@@ -143,6 +143,14 @@ def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
         assert [summary["dice"]["threshold"] for summary in jobs.values()] == [5, 12]
 
 
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, plain):
+    start = [BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out"]
+    for more in (["trainer=cpu", "trainer.max_steps=3"], ["ckpt_path=last"]):
+        done = run([*start, *more], tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert what_it_left(tmp_path / "out")[0] == plain[0], "neither gap nor repeat"
+
+
 def test_two_machines_by_torchrun(tmp_path, plain):
     """Two agents that find each other, as on two machines."""
     agent = [BIN / "torchrun", "--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d"]

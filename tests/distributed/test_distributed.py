@@ -1,16 +1,19 @@
 """The same dice and the same weights, however many processes hold them and in whatever parts."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 
 from distributed.cases import DDP, DICE, FOUR, SEED, STEPS, THROW, TWO
 from distributed.group import start_script, train
 from distributed.reference import NEAR, by_hand, check, distance, one_process
+from lightning_dice import SavingThrowCallback
 from lightning_dice.records import read_rolls
 from lightning_dice.rules import Roller
-from support.toy import Toy, adamw
+from support.toy import Toy, adamw, loader, quiet_trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SHARDED = ("ddp", "fsdp2")
@@ -97,6 +100,25 @@ def test_a_resumed_run_of_shards_ends_where_it_would_have(two, folder, kind, dic
     straight, resumed = (f"fsdp2_{kind}-{dice}-{how}" for how in ("straight", "resumed"))
     assert check(two[resumed]) == check(two[straight])
     files = [folder / name / "rolls.csv" for name in (straight, resumed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")
+@pytest.mark.parametrize("dice", ["update", "updates_of_tensors"])
+def test_one_process_goes_on_where_two_with_shards_were(two, folder, tmp_path, dice):
+    """The same rolls and the same weights as of one process that trained from the start."""
+    two_began = folder / f"fsdp2_whole-{dice}-resumed"
+    shutil.copytree(two_began, tmp_path / "run")  # its rolls after the checkpoint go
+    epoch = {"max_steps": STEPS, "limit_train_batches": STEPS // 2}
+    model, callback = Toy(adamw), SavingThrowCallback(THROW, seed=SEED, **DICE[dice])
+    logger = CSVLogger(tmp_path, name="run", version="")
+    trainer = quiet_trainer([callback], logger=logger, **epoch)
+    trainer.fit(model, loader(), ckpt_path=two_began.with_suffix(".ckpt"))
+    ours = [p.detach().double().flatten().tolist() for p in model.parameters()]
+    weights, _ = one_process(DICE[dice], limit_train_batches=STEPS // 2)
+    assert distance(ours, weights) < NEAR
+    straight = folder / f"fsdp2_whole-{dice}-straight"
+    files = [path / "rolls.csv" for path in (tmp_path / "run", straight)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

@@ -26,10 +26,14 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
     Numbers that JSON has no word for (NaN, infinity) become ``null``.
     """
-    draft = folder / f"{NAME}.part"
-    text = json.dumps(_finite(summary), indent=2, allow_nan=False)
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(folder / NAME)
+    write_whole(folder / NAME, json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of the run's record in one piece, whenever the process ends."""
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

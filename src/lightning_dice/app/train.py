@@ -45,6 +45,7 @@ from lightning_dice.app.summary import (
     read_summary,
     versions,
     write_summary,
+    write_whole,
 )
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SettingError
@@ -138,7 +139,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
     # From here on things are written; what could be refused has been.
     if is_writer:
         _claim(folder, resumes=checkpoint is not None)
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.insert(0, SameEverywhere(config))
