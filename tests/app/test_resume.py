@@ -14,12 +14,16 @@ LONG = ["trainer.max_steps=30", "data.batch_size=128", "model.dropout=0.2"]
 """Epochs of 11 mini-batches; what is dropped out is drawn from the global random state."""
 INTERRUPTIONS = [(5,), (11, 24), (12, 15, 23)]
 """Steps, within an epoch and between two; a resumed run is interrupted too."""
+LATER = [(11,), (12, 24), (22, 23)]
+"""For checkpoints that are made after epochs."""
 WAYS = {
     "steps": ["trainer.val_check_interval=4"],
     "windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2"],
     # Validations lie within windows that end where the epoch does.
     "long_windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=4"],
     "mini_batches": ["granularity=per_mini_batch", "trainer.accumulate_grad_batches=3"],
+    "epochs": ["trainer.val_check_interval=1.0", "trainer.check_val_every_n_epoch=1"],
+    "no_validation": ["trainer.limit_val_batches=0"],
     "updates": ["target=update", "scope=tensor", "optimizer=adamw"],
 }
 
@@ -64,7 +68,7 @@ def test_it_ends_where_it_would_have(run, tmp_path, interrupt, way):
     settings = [*LONG, *WAYS[way]]
     run(*settings, name="straight")
     straight = left(tmp_path / "straight")
-    for steps in INTERRUPTIONS:
+    for steps in LATER if way in ("epochs", "no_validation") else INTERRUPTIONS:
         name = "-".join(map(str, steps))
         for before, step in zip((None, *steps), (*steps, None), strict=False):
             interrupt(step)

@@ -100,9 +100,7 @@ def build_trainer(
     """
     metric = model.metric
     checkpoints = folder / CHECKPOINTS
-    best = WholeWindows(
-        checkpoints, "best", metric.name, mode=metric.mode, enable_version_counter=False
-    )
+    best = WholeWindows(checkpoints, "best", metric.name, metric.mode)
     # The last after the best, as it holds what is known of that.
     callbacks: list[Callback] = [
         dice,

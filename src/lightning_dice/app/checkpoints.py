@@ -78,10 +78,28 @@ class WholeWindows(ModelCheckpoint):
     """Saves after validations; where one falls into a window of mini-batches, at the window's end.
 
     A checkpoint has no room for the gradients that such a window has gathered, so that what goes
-    on from it would make a smaller step.
+    on from it would make a smaller step. Nor is one made when Lightning ends an epoch: what goes on
+    from there takes the data of the epoch after the next.
+
+    Args:
+        folder: Where checkpoints are.
+        name: What this one is called, without its suffix.
+        monitor: The metric that it is the best of, or ``None`` for the newest.
+        mode: Whether the best is the ``"min"`` or the ``"max"``.
     """
 
-    _waits = False
+    def __init__(
+        self, folder: Path, name: str, monitor: str | None = None, mode: str = "min"
+    ) -> None:
+        super().__init__(
+            folder,
+            name,
+            monitor,
+            mode=mode,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        self._waits = False
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -106,6 +124,8 @@ class WholeWindows(ModelCheckpoint):
 class LastCheckpoint(WholeWindows):
     """Saves ``last.ckpt`` after every validation, and where training ends between two.
 
+    After every epoch if there is nothing to validate on.
+
     Lightning's ``save_last`` saves only where a better checkpoint was saved. At the end this saves
     while training is still on: what Lightning saves after ``fit`` counts a batch too many when it
     goes on.
@@ -115,7 +135,7 @@ class LastCheckpoint(WholeWindows):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, Path(LAST).stem, enable_version_counter=False)
+        super().__init__(folder, Path(LAST).stem)
 
     @override
     def on_train_batch_start(
@@ -137,7 +157,9 @@ class LastCheckpoint(WholeWindows):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self._waits = self._waits or (_ends(trainer) and not _validates(trainer))
+        if not _validates(trainer):
+            over = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
+            self._waits |= _ends(trainer) or (over and not trainer.enable_validation)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
