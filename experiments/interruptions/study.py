@@ -68,10 +68,8 @@ def draw(number: int, rng: random.Random) -> Kill:
 
 
 def start(folder: Path, way: str) -> subprocess.Popen[bytes]:
-    """Begin, or go on from the last checkpoint if there is one."""
-    goes_on = (folder / "checkpoints" / "last.ckpt").exists()
-    if not goes_on and (folder / "summary.json").exists():
-        (folder / "summary.json").unlink()  # killed before its first checkpoint: it begins anew
+    """Begin, or go on with what has begun."""
+    goes_on = (folder / "summary.json").exists()
     command = [sys.executable, "-m", "lightning_dice.app", *RUN, *WAYS[way]]
     command += [f"hydra.run.dir={folder}", *(["ckpt_path=last"] if goes_on else [])]
     folder.mkdir(parents=True, exist_ok=True)

@@ -205,16 +205,17 @@ class SavingThrowCallback(Callback):
         drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
         mine = {**self.settings, "seed": self._given_seed, "changes": self.changes}
         # First of all: a rank that stops where others go on leaves them waiting.
-        ranks = gather(({**mine, **training_settings(trainer)}, drawn))
-        check_same([settings for settings, _ in ranks])
+        ranks = gather((mine, training_settings(trainer), drawn), trainer)
+        check_same([own for own, _, _ in ranks])
+        check_same([training for _, training, _ in ranks])
         granularities = [callback.granularity for callback in siblings]
         check_setup(self.throw, self.settings, granularities, trainer, pl_module)
         if self._given_seed is None and (self.seed is None or batches_done(trainer) == 0):
-            self.seed = ranks[0][1]
+            self.seed = ranks[0][2]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_same(gather(optimizer_settings(trainer.optimizers)))
+        check_same(gather(optimizer_settings(trainer.optimizers), trainer))
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")

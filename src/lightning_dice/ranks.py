@@ -20,11 +20,26 @@ from lightning_dice.rules import SettingError
 
 T = TypeVar("T")
 _ABSENT = "(none)"
+_OF_THE_TRAINER = (
+    "max_steps",
+    "max_epochs",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+    "limit_train_batches",
+    "limit_val_batches",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+)
 
 
-def gather(mine: T) -> list[T]:
-    """What every rank has, by rank; one message, and none without other processes."""
-    if not (dist.is_available() and dist.is_initialized()):
+def gather(mine: T, trainer: Trainer) -> list[T]:
+    """What every rank of ``trainer`` has, by rank; one message, and none without other ranks.
+
+    A process group may be there for something else, or be left from a Trainer before this one.
+    """
+    if trainer.world_size == 1 or not (dist.is_available() and dist.is_initialized()):
         return [mine]
     ranks: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, mine)
@@ -47,6 +62,8 @@ def check_same(ranks: Sequence[Mapping[str, Any]]) -> None:
         lightning_dice.rules.errors.SettingError: threshold=[5, 10]: the ranks differ; start all \
 of them with the same
     """
+    if len(ranks) == 1:
+        return
     names = dict.fromkeys(name for rank in ranks for name in rank)
     values = {name: [rank.get(name, _ABSENT) for rank in ranks] for name in names}
     differ = {name: _few(own) for name, own in values.items() if any(v != own[0] for v in own)}
@@ -70,8 +87,7 @@ def training_settings(trainer: Trainer) -> dict[str, Any]:
 
     Of a program that Hydra composed these are its overrides too.
     """
-    names = ("max_steps", "max_epochs", "accumulate_grad_batches", "gradient_clip_val", "precision")
-    settings = {f"trainer.{name}": getattr(trainer, name, None) for name in names}
+    settings = {f"trainer.{name}": getattr(trainer, name, None) for name in _OF_THE_TRAINER}
     hydra = sys.modules.get("hydra.core.hydra_config")
     if hydra is not None and hydra.HydraConfig.initialized():
         for override in hydra.HydraConfig.get().overrides.task:

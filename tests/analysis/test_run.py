@@ -4,6 +4,7 @@ import json
 import pytest
 
 from lightning_dice.analysis import Expected, Run
+from lightning_dice.analysis.messages import slots_message
 from lightning_dice.rules import Outcome, SavingThrow, SettingError
 
 
@@ -209,3 +210,28 @@ def test_rolls_of_an_earlier_saving_throw_are_left_out_and_named(make_run, rolle
         "200 rolls from before step 200 are left out, where training went on with another saving "
         "throw",
     )
+
+
+def test_places_of_an_earlier_saving_throw_are_left_out(make_run, rolled):
+    """A run with a scope of several slots went on with scope model; its slots.csv is of before."""
+    before = [roll._replace(slot=slot) for roll in rolled(20) for slot in (0, 1)]
+    after = [roll for roll in rolled(60) if roll.step >= 20]
+    folder = make_run("mine", records=[*before, *after])
+    (folder / "slots.csv").write_text("optimizer,slot,parameter\n0,0,a\n0,1,b\n")
+    summary = json.loads((folder / "summary.json").read_text())
+    edit(folder, rolls={**summary["rolls"], "since": 20, "count": 40})
+    run = Run.load(edit(folder, dice={**summary["dice"], "scope": "model"}))
+    assert run.rolls.places == ((0, 0),)
+    assert not run.rolls.several
+    assert not run.slots
+
+
+def test_ranks_that_roll_apart_have_rows_and_no_slots_file(make_run, rolled):
+    records = [roll._replace(slot=rank) for roll in rolled(20) for rank in (0, 1)]
+    folder = make_run("mine", records=records)
+    summary = json.loads((folder / "summary.json").read_text())
+    dice = {**summary["dice"], "scope": "model", "ranks": "independent"}
+    run = Run.load(edit(folder, dice=dice))
+    assert run.by_rank
+    assert not any("slots.csv" in omission for omission in run.omissions)
+    assert "2 ranks" in slots_message(run)

@@ -215,6 +215,13 @@ def test_data_that_fills_no_batch_is_refused(composed):
         check_batches(data)
 
 
+def test_data_that_fills_no_batch_of_one_process_is_refused(composed):
+    _, data = build_task(composed("data=digits", "data.batch_size=1000"))
+    check_batches(data)
+    with pytest.raises(SettingError, match=r"=1000: there are 719 .* for each of 2 processes"):
+        check_batches(data, processes=2)
+
+
 @pytest.mark.parametrize("name", ["max_steps", "accumulate_grad_batches", "val_check_interval"])
 def test_a_trainer_that_does_nothing_is_refused(name, composed, tmp_path):
     config = composed(f"trainer.{name}=0", "data=digits")

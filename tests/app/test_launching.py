@@ -168,6 +168,7 @@ def slurm(tasks):
         "SLURM_JOB_NAME": "train",
         "SLURM_NODELIST": "127.0.0.1",
         "SLURM_NTASKS": str(tasks),
+        "SLURM_STEP_NUM_TASKS": str(tasks),
         "SLURM_NTASKS_PER_NODE": str(tasks),
         "SLURM_NODEID": "0",
     }
@@ -185,12 +186,41 @@ def test_tasks_of_slurm(tmp_path, plain):
     assert len(list(tmp_path.rglob(".hydra"))) == 1
 
 
-def test_fewer_tasks_than_the_trainer_is_for_are_refused(tmp_path):
-    """Lightning would train this one on half of the data."""
-    done = run([BIN / "lightning-dice-train", *JOB], tmp_path, **slurm(1)[0])
+@pytest.mark.parametrize("more", [["trainer.devices=4"], ["trainer=cpu"]])
+def test_other_tasks_than_the_trainer_is_for_are_refused(tmp_path, more):
+    """Lightning would train each on a part of the data, or all of them into one folder."""
+    done = run([BIN / "lightning-dice-train", *JOB, *more], tmp_path, **slurm(2)[1])
     assert done.returncode == 1
-    assert "trainer.devices=2: the Trainer is for 2 processes and 1 were started" in done.stderr
+    assert re.search(r"the Trainer is for . process.* and 2 were started", done.stderr)
     assert not summaries(tmp_path)
+
+
+def test_a_batch_script_without_srun_is_a_machine_by_itself(tmp_path, plain):
+    """SLURM tells it of tasks that nobody has made."""
+    variables = {**slurm(2)[0], "SLURM_STEP_NUM_TASKS": "1"}
+    done = run([BIN / "lightning-dice-train", "-m", *JOB], tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    (folder,) = summaries(tmp_path)
+    assert what_it_left(folder) == plain
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path, plain):
+    """The same command goes on with a run, wherever it was."""
+    command = [BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out", "trainer.max_steps=6"]
+    killed = "import os; os._exit(9)"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "from lightning_dice.app.models.cnn import ImageClassifier as Model\n"
+        f"def kill(self, batch, index):\n    if index == 2: {killed}\n"
+        "Model.on_train_batch_start = kill\n"
+    )
+    assert run(command, tmp_path, PYTHONPATH=str(site)).returncode == 1
+    assert "holds a run already" in run(command, tmp_path).stderr
+    done = run([*command, "ckpt_path=last"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "holds a run that has no checkpoint yet; it begins anew" in done.stderr
+    assert what_it_left(tmp_path / "out") == plain
 
 
 def test_a_program_whose_ranks_a_sweeper_gives_other_settings_is_refused(tmp_path):

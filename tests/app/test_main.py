@@ -21,7 +21,8 @@ QUICK = [
     "trainer.log_every_n_steps=2",
 ]
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
-SLURM = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_NAME": "x"}
+SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
+SLURM |= {"SLURM_LOCALID": "1", "SLURM_JOB_NAME": "x", "SLURM_NTASKS_PER_NODE": "2"}
 """What somebody who starts several processes tells the second of them."""
 
 
@@ -76,6 +77,13 @@ class TestCommand:
         assert done.returncode == 1
         assert "start it without torchrun or srun: lightning-dice-train -m" in done.stderr
         assert not list(tmp_path.iterdir())
+
+    def test_tasks_that_lightning_cannot_use_are_refused_in_a_line(self, tmp_path):
+        tasks = {name: value for name, value in SLURM.items() if name != "SLURM_NTASKS_PER_NODE"}
+        done = command(*QUICK, cwd=tmp_path, check=False, variables=tasks)
+        assert done.returncode == 1
+        assert done.stderr.startswith("SLURM='2 tasks'")
+        assert "Use `--ntasks-per-node=2` instead" in done.stderr
 
     def test_what_a_signal_ends_has_its_exit_status(self, tmp_path):
         arguments = [*QUICK, "trainer.max_steps=1000000", "hydra.run.dir=out"]

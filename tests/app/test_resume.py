@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_dice.app.checkpoints import RandomState, WholeFiles
-from lightning_dice.app.data.order import ResumableSampler
+from lightning_dice.app.data.order import ResumableLoader, ResumableSampler
 from lightning_dice.app.models.cnn import ImageClassifier
 
 LONG = ["trainer.max_steps=30", "data.batch_size=128", "model.dropout=0.2"]
@@ -118,6 +118,12 @@ def test_orders_are_of_seed_and_epoch():
     assert order(0, 1) == order(0, 1)
     assert sorted(order(0, 1)) == data
     assert order(0, 1) != order(0, 2) != order(1, 2)
+
+
+def test_a_loader_may_be_made_anew_with_a_generator():
+    """Lightning does so to train on the same few mini-batches again and again."""
+    generator = torch.Generator()
+    assert ResumableLoader(list(range(4)), 2, generator=generator).generator is generator
 
 
 def test_the_random_state_of_every_kind_comes_back(tmp_path):

@@ -26,7 +26,7 @@ def test_killed_runs_end_where_they_would_have(tmp_path):
     assert [row["same_end"] for row in rows] == ["yes"] * 3
     rolls = list(read_rolls(tmp_path / "run-0" / "rolls.csv"))
     assert [roll.step for roll in rolls] == list(range(110)), "no gap and no repeat"
-    assert not list((tmp_path / "run-0" / "checkpoints").glob("*.part"))
+    assert not list((tmp_path / "run-0" / "checkpoints").glob("*.part")), "cleared away"
 
 
 def run(folder, before, *settings):
@@ -34,14 +34,18 @@ def run(folder, before, *settings):
     words = ["lightning-dice-train", *study.RUN, f"hydra.run.dir={folder}", *settings]
     code = f"import sys; sys.argv[:] = {words!r}\n{before}\n"
     code += "from lightning_dice.app.main import main; main()"
-    return subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-c", code],
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=200,
-        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    try:
+        process.said = process.communicate(timeout=200)[1]
+    finally:
+        process.kill()
+    return process
 
 
 @pytest.mark.parametrize("step", ["training_step", "validation_step"])
@@ -63,11 +67,11 @@ def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path, step):
     put = f"import os; os.environ['PYTHONPATH'] = {str(site)!r}"
     done = run(tmp_path / "run", put, "trainer.val_check_interval=5", "data.batch_size=16")
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
+    assert done.said.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "failed"
     assert summary["error"] == "rank 1: ArithmeticError: a cosmic ray"
-    assert not study.workers(0)
+    assert not study.workers(done.pid)
 
 
 def test_a_disk_without_room_is_said_and_the_run_goes_on_later(tmp_path):

@@ -88,6 +88,8 @@ def slots_reading(run: Run) -> str:
 
 
 def _row(run: Run) -> str:
+    if run.by_rank:
+        return "rank"
     return "optimizer" if run.scope == "model" else "slot"
 
 

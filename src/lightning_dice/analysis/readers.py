@@ -70,12 +70,14 @@ class Rolls:
     def since(self, step: int) -> Rolls:
         """The rolls from optimizer step ``step`` on."""
         kept = self.step >= step
+        there, place = np.unique(self.place[kept], return_inverse=True)
         return replace(
             self,
             step=self.step[kept],
             outcome=self.outcome[kept],
             scale=self.scale[kept],
-            place=self.place[kept],
+            place=place,
+            places=tuple(self.places[index] for index in there),
         )
 
     @property

@@ -136,8 +136,10 @@ class Run:
                 "with another saving throw"
             )
         slots, no_slots = read_slots(folder / "slots.csv")
-        if not slots and not rolls.several:
-            no_slots = []  # with scope model there is no such file
+        if section(summary, "dice").get("scope") == "model":
+            slots, no_slots = {}, []  # one there is of other dice, before a change by name
+        elif not slots and not rolls.several:
+            no_slots = []
         metrics, no_metrics = read_metrics(folder / "metrics.csv")
         config, no_config = _read_config(folder / "config.yaml")
         gaps = _gaps(summary, rolls) if summary else []
@@ -164,6 +166,11 @@ class Run:
     def scope(self) -> str:
         """What one roll belongs to in space; empty where a run without settings does not say."""
         return str(self.part("dice").get("scope") or "")
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether the slots are ranks, each of which rolled for its own mini-batch."""
+        return self.part("dice").get("ranks") == "independent"
 
     @property
     def filtered(self) -> bool:

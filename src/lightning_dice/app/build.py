@@ -11,8 +11,8 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -27,6 +27,7 @@ from lightning_dice.app.checkpoints import (
 )
 from lightning_dice.app.data.base import TaskData
 from lightning_dice.app.models.base import TaskModel
+from lightning_dice.app.processes import started_by
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import SavingThrow, SettingError
@@ -62,12 +63,13 @@ def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
     return model, data
 
 
-def check_batches(data: TaskData) -> None:
-    """Refuse data that does not fill one batch to train on."""
+def check_batches(data: TaskData, processes: int = 1) -> None:
+    """Refuse data that does not fill one batch to train on in each of several processes."""
     data.setup("fit")
-    examples = len(data.train)  # type: ignore[arg-type]
+    examples = len(data.train) // processes  # type: ignore[arg-type]
     if examples < data.batch_size:
-        remedy = f"there are {examples} examples to train on; expected no more than that"
+        each = f" for each of {processes} processes" if processes > 1 else ""
+        remedy = f"there are {examples} examples to train on{each}; expected no more than that"
         raise SettingError("data.batch_size", data.batch_size, remedy)
 
 
@@ -124,15 +126,19 @@ def build_trainer(
             default_root_dir=folder,
             enable_model_summary=False,
         )
-    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         choice = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)
         raise SettingError("trainer", choice, " ".join(str(error).split())) from error
 
 
 def _cluster() -> list[ClusterEnvironment]:
-    """SLURM without Lightning's requeueing, which saves wherever a signal finds the process."""
-    detected = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [SLURMEnvironment(auto_requeue=False)] if detected else []
+    """What Lightning is to make of SLURM: each task a rank, or a job without tasks one machine.
+
+    Without its requeueing, which saves wherever a signal finds the process.
+    """
+    if isinstance(started_by(), SLURMEnvironment):
+        return [SLURMEnvironment(auto_requeue=False)]
+    return [LightningEnvironment()] if started_by() is None and SLURMEnvironment.detect() else []
 
 
 def _build_loggers(config: Mapping[str, DictConfig] | None, folder: Path) -> list[Logger]:

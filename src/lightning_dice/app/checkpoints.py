@@ -20,6 +20,7 @@ from lightning_dice.ranks import gather
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
+DRAFT = ".part"
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -35,7 +36,7 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f"{place.name}.part")
+        draft = place.with_name(place.name + DRAFT)
         try:
             with draft.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -55,10 +56,16 @@ class RandomState(Callback):
 
     def __init__(self) -> None:
         self._states: list[Mapping[str, Any]] = []
+        self._trainer: Trainer | None = None
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trainer = trainer
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"ranks": gather(_random_state())}
+        mine = _random_state()
+        return {"ranks": [mine] if self._trainer is None else gather(mine, self._trainer)}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -136,6 +143,14 @@ class LastCheckpoint(WholeWindows):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Path(LAST).stem)
+        self._folder = folder
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if trainer.is_global_zero:
+            for draft in self._folder.glob(f"*{DRAFT}"):
+                draft.unlink()  # of a run that was killed while it saved
 
     @override
     def on_train_batch_start(

@@ -20,16 +20,18 @@ class SameEverywhere(Callback):
 
     Args:
         config: The composed configuration. Loggers are left out: one rank has them.
+        step: The optimizer step that training goes on with.
     """
 
-    def __init__(self, config: DictConfig) -> None:
+    def __init__(self, config: DictConfig, step: int) -> None:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         self._settings = dict(_flat({key: plain[key] for key in plain if key != "logger"}))
+        self._settings["ckpt_path (its step)"] = step
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        check_same(gather(self._settings))
+        check_same(gather(self._settings, trainer))
 
 
 def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
-from lightning_dice.app.processes import stopped
+from lightning_dice.app.processes import started_by, stopped
 from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
@@ -30,13 +27,13 @@ def main() -> None:
     quieten()
     register()
     folder = config_folder()
-    sys.argv[1:] = [*expand_shorthand(sys.argv[1:], folder), *_of_rank(sys.argv[1:])]
     # Hydra prints its own way, traceback and all, unless it is told to raise.
     full_error = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
         _check_sweep(sys.argv[1:])
+        sys.argv[1:] = [*expand_shorthand(sys.argv[1:], folder), *_of_rank(sys.argv[1:])]
         run()
     except (SystemExit, KeyboardInterrupt) as error:
         raise stopped(error) or error from None
@@ -56,17 +53,10 @@ def _job(config: DictConfig) -> float | None:
     return value  # what a sweeper minimises or maximises
 
 
-def _started_by() -> ClusterEnvironment | None:
-    """Whoever started this process as one of several: ``torchrun``, or ``srun`` of SLURM."""
-    environments = (TorchElasticEnvironment, SLURMEnvironment)
-    found = (kind() for kind in environments if kind.detect())
-    return next((environment for environment in found if environment.world_size() > 1), None)
-
-
 def _check_sweep(arguments: Sequence[str]) -> None:
     """Refuse a sweep that several processes begin. A job of one may have been started anyhow."""
     sweeps = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
-    if sweeps and _started_by() is not None:
+    if sweeps and started_by() is not None:
         raise SettingError(
             "-m",
             "in several processes",
@@ -77,7 +67,7 @@ def _check_sweep(arguments: Sequence[str]) -> None:
 
 def _of_rank(arguments: Sequence[str]) -> list[str]:
     """What else Hydra is told in a process that writes nothing: to make no folder of its own."""
-    environment = _started_by()
+    environment = started_by()
     if environment is None or environment.global_rank() == 0:
         return []
     given = any(argument.startswith("hydra.run.dir=") for argument in arguments)

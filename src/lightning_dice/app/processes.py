@@ -21,6 +21,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from uuid import uuid4
 
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -103,6 +106,25 @@ class Failure(NamedTuple):
         return job.with_name(f"rank{rank}.json")
 
 
+def started_by() -> ClusterEnvironment | None:
+    """Whoever started this process as one of several: ``torchrun``, or ``srun`` of SLURM.
+
+    A batch script of SLURM is told of tasks too, but they are only there where ``srun`` makes them.
+
+    Raises:
+        SettingError: If SLURM's tasks are not such as Lightning can use.
+    """
+    if TorchElasticEnvironment.detect() and TorchElasticEnvironment().world_size() > 1:
+        return TorchElasticEnvironment()
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks == 1 or not SLURMEnvironment.detect():
+        return None
+    try:
+        return SLURMEnvironment()
+    except RuntimeError as error:  # its message says what to write instead
+        raise SettingError("SLURM", f"{tasks} tasks", " ".join(str(error).split())) from error
+
+
 def wants_processes(trainer: Trainer) -> bool:
     """Whether ``trainer`` has ranks that nobody has started yet.
 
@@ -110,20 +132,21 @@ def wants_processes(trainer: Trainer) -> bool:
         SettingError: If it wants them on several machines, which is not for one process to start;
             if others were started than it is for.
     """
+    starter, wanted = started_by(), trainer.num_nodes * trainer.num_devices
+    if starter is not None and starter.world_size() != wanted:
+        # Lightning would train each by itself, or on a part of the data, all the same.
+        started = starter.world_size()
+        raise SettingError(
+            "trainer.devices",
+            trainer.num_devices,
+            f"the Trainer is for {wanted} process{'es' if wanted > 1 else ''} and {started} were "
+            "started; set trainer.devices and trainer.num_nodes to what torchrun or srun starts, "
+            "with trainer=ddp",
+        )
     strategy, environment = trainer.strategy, None
     if isinstance(strategy, ParallelStrategy):
         environment = strategy.cluster_environment
-    if environment is None:
-        return False
-    if environment.creates_processes_externally:
-        started, wanted = environment.world_size(), trainer.num_nodes * trainer.num_devices
-        if started != wanted:  # Lightning would train each on a part of the data all the same
-            raise SettingError(
-                "trainer.devices",
-                trainer.num_devices,
-                f"the Trainer is for {wanted} processes and {started} were started; start as many, "
-                f"as by: srun --nodes {trainer.num_nodes} --ntasks-per-node {trainer.num_devices}",
-            )
+    if environment is None or environment.creates_processes_externally:
         return False
     if trainer.num_nodes > 1:
         raise SettingError(

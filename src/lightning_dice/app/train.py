@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -99,18 +99,20 @@ def _prepare(config: DictConfig, folder: Path) -> _Plan:
         remedy = "the processes of a job are started from its configuration; use strategy=ddp"
         raise SettingError("trainer.strategy", strategy, remedy)
     checkpoint = _find_checkpoint(config.ckpt_path, folder)
+    if config.ckpt_path is not None and checkpoint is None:
+        rank_zero_warn(f"{folder} holds a run that has no checkpoint yet; it begins anew")
     dice = build_saving_throw(config)
     seed_everything(config.seed, workers=True, verbose=False)
     model, data = build_task(config)
-    check_batches(data)
     next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice, model)
     trainer = build_trainer(config, folder, model, dice)
+    check_batches(data, trainer.num_nodes * trainer.num_devices)
     hear_quietly(trainer)
     return _Plan(dice, model, data, trainer, checkpoint, next_step)
 
 
 def _train_in_processes(job: Job, plan: _Plan) -> Summary:
-    _claim(job.folder, resumes=plan.checkpoint is not None)
+    _claim(job.folder, resumes=job.config.ckpt_path is not None)
     try:
         run_processes(job, plan.trainer.num_devices)
     except RankFailed as error:
@@ -138,11 +140,11 @@ def _train(job: Job, plan: _Plan) -> Summary:
     is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     # From here on things are written; what could be refused has been.
     if is_writer:
-        _claim(folder, resumes=checkpoint is not None)
+        _claim(folder, resumes=config.ckpt_path is not None)
         write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.insert(0, SameEverywhere(config))
+    callbacks.insert(0, SameEverywhere(config, next_step))
 
     metrics: dict[str, float] = {}
 
@@ -193,6 +195,8 @@ def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
     if ckpt_path is None:
         return None
     path = folder / CHECKPOINTS / LAST if ckpt_path == "last" else Path(ckpt_path)
+    if ckpt_path == "last" and not path.exists() and (folder / NAME).is_file():
+        return None  # it ended before its first one
     if not path.is_file():
         raise SettingError("ckpt_path", ckpt_path, f"there is no checkpoint at {path}")
     return path

@@ -122,6 +122,8 @@ def _draw_means(axes: Axes, rolls: Rolls, expected: Expected | None) -> None:
 def _name(run: Run, place: Place) -> str:
     optimizer, slot = place
     names = run.slots.get(place, [])
+    if run.by_rank:
+        return f"rank {slot}"
     if run.scope == "model":
         return f"optimizer {optimizer}"
     if run.scope == "param_group" and names:

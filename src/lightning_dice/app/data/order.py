@@ -50,8 +50,8 @@ class ResumableLoader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], batch_size: int, **kwargs: Any) -> None:
         # Otherwise each epoch, and each validation, would draw a seed for workers from the global
         # state, and dropout after a resume would differ.
-        generator = torch.Generator()
-        super().__init__(dataset, batch_size, generator=generator, **kwargs)
+        kwargs.setdefault("generator", torch.Generator())
+        super().__init__(dataset, batch_size, **kwargs)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Nothing: the position is the Trainer's."""
