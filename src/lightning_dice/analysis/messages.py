@@ -47,7 +47,7 @@ def loss_reading(run: Run) -> str:
     """How to read the loss and the strip under it."""
     lead = "Above, the loss; below, on the same axis of steps, what the dice said: "
     if run.rolls.several:
-        return lead + "the share of each outcome among the rolls of all slots."
+        return f"{lead}the share of each outcome among the rolls of all {plural(_row(run))}."
     return lead + (
         "a mark for each roll, or the share of each outcome where marks would run together."
     )

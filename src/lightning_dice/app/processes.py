@@ -189,8 +189,8 @@ def run_processes(job: Job, count: int) -> None:
                 if cause.signal:
                     raise Stopped(cause.signal) from None
                 raise RankFailed(cause.message) from None
-            except SignalException as stopped:
-                raise Stopped(stopped.sigval) from None
+            except SignalException as asked:
+                raise Stopped(asked.sigval) from None
 
 
 def _root_cause(failures: Mapping[int, ProcessFailure], job: Path) -> Failure:
