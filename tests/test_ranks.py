@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from lightning_dice import SavingThrowCallback
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.rules import SettingError
 
@@ -73,3 +74,18 @@ def test_so_are_the_overrides_of_a_program_that_hydra_composed(monkeypatch):
     monkeypatch.setattr(HydraConfig, "get", lambda: given)
     settings = training_settings(Trainer(**QUIET))
     assert (settings["lr"], settings["+experiment"]) == ("0.0869", "mine")
+
+
+def test_what_was_typed_does_not_hide_what_the_callback_has(monkeypatch):
+    """A program may make of an override what it likes, such as ``seed=config.seed + rank``."""
+    callback = SavingThrowCallback(seed=1)
+    trainer = Trainer(callbacks=[callback], **QUIET)
+    monkeypatch.setattr("lightning_dice.callback.training_settings", lambda _: {"seed": "0"})
+
+    def two_ranks(mine, _):
+        settings, typed, drawn = mine
+        return [mine, ({**settings, "seed": 2}, typed, drawn)]
+
+    monkeypatch.setattr("lightning_dice.callback.gather", two_ranks)
+    with pytest.raises(SettingError, match=r"seed=\[1, 2\]: the ranks differ"):
+        callback.setup(trainer, LightningModule(), "fit")

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,21 @@ def run(folder, before, *settings):
     finally:
         process.kill()
     return process
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_asked_to_end_takes_the_others_with_it(tmp_path, rank):
+    process = study.start(tmp_path / "run", "gradients")
+    try:
+        while process.poll() is None and study.last_step(tmp_path / "run") < 0:
+            time.sleep(0.05)
+        os.kill(study.workers(process.pid)[rank], signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+    assert not study.workers(process.pid)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("interrupted", "stopped by SIGTERM")
 
 
 @pytest.mark.parametrize("step", ["training_step", "validation_step"])
