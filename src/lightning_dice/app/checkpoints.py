@@ -181,12 +181,12 @@ class LastCheckpoint(WholeWindows):
 def _ends(trainer: Trainer) -> bool:
     """Whether this mini-batch is the last one."""
     loop = trainer.fit_loop
-    if trainer.should_stop or loop.epoch_loop._is_training_done:
-        epochs, most = loop.epoch_progress.current.completed + 1, loop.max_epochs
-        last_epoch = most is not None and 0 <= most <= epochs
-        steps_made = 0 <= trainer.max_steps <= trainer.global_step
-        return trainer.should_stop or steps_made or last_epoch
-    return False
+    over, most = loop.epoch_loop._num_ready_batches_reached(), loop.max_epochs
+    last_epoch = (
+        over and most is not None and 0 <= most <= loop.epoch_progress.current.completed + 1
+    )
+    steps_made = 0 <= trainer.max_steps <= trainer.global_step
+    return trainer.should_stop or steps_made or last_epoch
 
 
 def _validates(trainer: Trainer) -> bool:
