@@ -24,7 +24,7 @@ from lightning_dice.ranks import check_same, gather, optimizer_settings, trainin
 from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.resuming import check_changes, check_resume, find_state
 from lightning_dice.rules import Roll, SavingThrow, SettingError
-from lightning_dice.rules.roller import check_seed
+from lightning_dice.rules.roller import Draws, check_draws, check_seed
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import NameFilter, Scope, SlotTable, parameter_names
 from lightning_dice.steps import ScaledSteps, Target
@@ -75,6 +75,8 @@ class SavingThrowCallback(Callback):
         ranks: With ``per_mini_batch`` and several processes: one roll that is ``"shared"`` by what
             all of them compute at a time, or an ``"independent"`` one for each. In ``rolls.csv`` a
             replica's rolls have its number as their slot.
+        draws: How naturals come up: ``"independent"`` of each other, as a die is rolled, or dealt
+            from a shuffled ``"deck"``, which is a control for what independence does.
         seed: 0 to 2^64 - 1; ``None`` takes the seed of ``seed_everything``, or else draws one,
             shared by all ranks.
         changes: Names of settings that may differ from those of the checkpoint that training goes
@@ -101,6 +103,7 @@ class SavingThrowCallback(Callback):
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         ranks: Ranks = "shared",
+        draws: Draws = "independent",
         seed: int | None = None,
         changes: Sequence[str] = (),
     ) -> None:
@@ -110,6 +113,7 @@ class SavingThrowCallback(Callback):
         self.scope = check_choice("scope", scope, get_args(Scope))
         self.chosen = NameFilter(include, exclude)
         self.ranks = check_choice("ranks", ranks, get_args(Ranks))
+        self.draws = check_draws(draws, self.throw.die)
         self.seed = None if seed is None else check_seed(seed)
         self.changes = check_changes(changes, self.settings)
         self.rolls = RollLog()
@@ -136,6 +140,7 @@ class SavingThrowCallback(Callback):
             "include": self.chosen.include,
             "exclude": self.chosen.exclude,
             "ranks": self.ranks,
+            "draws": self.draws,
             "seed": self.seed,
         }
 
@@ -232,7 +237,7 @@ class SavingThrowCallback(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
-        self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal)
+        self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal, self.draws)
         self._starts = True
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
         self._detach()

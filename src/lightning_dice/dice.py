@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.rules import Roll, Roller, SavingThrow
+from lightning_dice.rules.roller import Draws
 
 
 class Dice:
@@ -19,6 +20,7 @@ class Dice:
         seed: 0 to 2^64 - 1.
         log: Where rolls are recorded.
         ordinal: Tells apart several saving throws in one training; the first is 0.
+        draws: How naturals come up, as in ``Roller``.
 
     Example:
         >>> dice = Dice(SavingThrow("d20", threshold=10), seed=0, log=RollLog())
@@ -28,11 +30,19 @@ class Dice:
         ([19], 1)
     """
 
-    def __init__(self, throw: SavingThrow, seed: int, log: RollLog, ordinal: int = 0) -> None:
+    def __init__(
+        self,
+        throw: SavingThrow,
+        seed: int,
+        log: RollLog,
+        ordinal: int = 0,
+        draws: Draws = "independent",
+    ) -> None:
         self.throw = throw
         self.seed = seed
         self.log = log
         self.ordinal = ordinal
+        self.draws: Draws = draws
         self.newest: list[Roll] = []
         self._rollers: dict[int, Roller] = {}
         self._rolled: dict[int, tuple[int, list[Roll]]] = {}
@@ -60,7 +70,8 @@ class Dice:
             return rolls
         roller = self._rollers.get(optimizer)
         if roller is None:
-            roller = Roller(self.throw, self.seed, stream=self.ordinal << 32 | optimizer)
+            stream = self.ordinal << 32 | optimizer
+            roller = Roller(self.throw, self.seed, stream, self.draws)
             self._rollers[optimizer] = roller
         rolls = [roller.roll(key, slot) for slot in slots]
         for slot, roll in zip(slots, rolls, strict=True):

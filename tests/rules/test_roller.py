@@ -212,3 +212,62 @@ def test_seeds_that_are_no_seed(setting, value):
     with pytest.raises(SettingError) as caught:
         Roller(SavingThrow(), **{"seed": 0, setting: value})
     assert str(caught.value) == f"{setting}={value!r}: expected a whole number from 0 to 2^64 - 1"
+
+
+def dealt(notation="d20", seed=0, stream=0):
+    return Roller(SavingThrow(notation, 1), seed, stream, draws="deck")
+
+
+def deck(die):
+    """The cards of a deck, by enumerating every throw of the pool."""
+    pools = np.stack(np.meshgrid(*[np.array(die.faces)] * die.count), axis=-1)
+    kept = pools.reshape(-1, die.count)
+    return sorted((kept.max(axis=1) if die.keep != "lowest" else kept.min(axis=1)).tolist())
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["d2", "d6", "d20", "2d6kh1", "2d20kl1"]), WORD, WORD, SLOT, STEP)
+def test_every_deck_is_the_references(notation, seed, stream, slot, which):
+    die = Die.parse(notation)
+    cards = deck(die)
+    start = which * len(cards)
+
+    def of_deck(i):
+        return philox([(start + i) // 4 + 1, slot, 0, 1], [seed, stream])[(start + i) % 4]
+
+    order = sorted(range(len(cards)), key=of_deck)
+    expected = [cards[i] for i in order]
+    rolls = dealt(notation, seed, stream)
+    assert rolls.naturals(start, len(cards), slot).tolist() == expected
+    assert rolls.roll(start + 1, slot) == rolls.throw.resolve(expected[1])
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["d6", "2d6kl1"]), WORD, st.integers(0, 10**6), st.integers(1, 60))
+def test_dealing_does_not_depend_on_where_it_begins(notation, seed, start, count):
+    rolls = dealt(notation, seed)
+    one_by_one = [int(rolls.naturals(step, 1)[0]) for step in range(start, start + count)]
+    assert rolls.naturals(start, count).tolist() == one_by_one
+
+
+def test_places_in_a_deck_favour_no_face():
+    decks = dealt().naturals(0, 20 * 4000).reshape(4000, 20)
+    for place in range(20):
+        assert chisquare(np.bincount(decks[:, place], minlength=21)[1:]).pvalue > 1e-4
+
+
+def test_decks_are_pinned():
+    first = [9, 15, 8, 16, 5, 3, 7, 20, 13, 11, 6, 10, 1, 18, 14, 12, 2, 4, 17, 19]
+    assert dealt(seed=0).naturals(0, 20).tolist() == first
+    assert dealt(seed=7, stream=1).naturals(20, 5, slot=3).tolist() == [3, 8, 17, 15, 13]
+
+
+@pytest.mark.parametrize("draws", ["stack", None, "Deck"])
+def test_other_ways_of_drawing_are_refused(draws):
+    with pytest.raises(SettingError, match="draws=.*expected independent or deck"):
+        Roller(SavingThrow(), 0, draws=draws)
+
+
+def test_a_deck_that_would_be_too_large_is_refused():
+    with pytest.raises(SettingError, match=r"a deck for 2d1000kh1 has 1000000 cards"):
+        dealt("2d1000kh1")

@@ -6,6 +6,7 @@ Example:
     d20, threshold 15, margin -> expected step 0.035
 """
 
+from lightning_dice.rules.controls import CONTROLS, Arm, control_arm
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
@@ -16,8 +17,10 @@ from lightning_dice.rules.scaling import SCALINGS
 from lightning_dice.rules.words import LOW_EFFICIENCY, advice, meaning
 
 __all__ = [
+    "CONTROLS",
     "LOW_EFFICIENCY",
     "SCALINGS",
+    "Arm",
     "Die",
     "Odds",
     "Outcome",
@@ -26,5 +29,6 @@ __all__ = [
     "SavingThrow",
     "SettingError",
     "advice",
+    "control_arm",
     "meaning",
 ]

@@ -12,9 +12,16 @@ The layout, which never changes within a major version:
   adds 1 to the counter before its first word);
 * face = 1 + word mod sides, where words at or above the largest multiple of ``sides`` are replaced
   by the word of the next attempt, so that no face is favoured.
+
+A deck holds every natural in proportion to its chance, once as often as whole numbers allow: a d20's
+has 20 cards. Its words have counter = (word // 4, slot, 0, 1), where word = step; the cards of a deck
+are dealt in the ascending order of their words.
 """
 
 from __future__ import annotations
+
+from math import lcm
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +31,15 @@ from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.outcome import Roll
 from lightning_dice.rules.saving_throw import SavingThrow
 
+_ROLLED, _DEALT = 0, 1
+"""What words are for, so that a deck is not shuffled by the words that dice are rolled by."""
 BLOCK = 1024
 """Steps drawn at once: a new generator costs microseconds, a word nanoseconds."""
 _WORDS = 2**64
+MOST_CARDS = 100_000
+"""Cards that a deck may have."""
 
+Draws = Literal["independent", "deck"]
 Words = npt.NDArray[np.uint64]
 Faces = npt.NDArray[np.int64]
 
@@ -52,6 +64,11 @@ class Roller:
         throw: What every roll is resolved by.
         seed: 0 to 2^64 - 1.
         stream: Tells apart what shares a seed (optimizers, callbacks), 0 to 2^64 - 1.
+        draws: How naturals come up: ``"independent"`` of each other, as a die is rolled, or dealt
+            from a shuffled ``"deck"``, a new one whenever it is used up.
+
+    Raises:
+        SettingError: If a value is outside what is allowed, or the deck would be too large.
 
     Example:
         >>> roller = Roller(SavingThrow("d20", threshold=10), seed=0)
@@ -59,12 +76,19 @@ class Roller:
         [20, 19, 10, 17, 4, 6, 8, 17]
         >>> roller.roll(3) == roller.roll(3)
         True
+        >>> dealt = Roller(SavingThrow("d6", threshold=3), seed=0, draws="deck")
+        >>> [dealt.roll(step).natural for step in range(12)]
+        [5, 3, 6, 1, 2, 4, 3, 2, 1, 5, 4, 6]
     """
 
-    def __init__(self, throw: SavingThrow, seed: int, stream: int = 0) -> None:
+    def __init__(
+        self, throw: SavingThrow, seed: int, stream: int = 0, draws: Draws = "independent"
+    ) -> None:
         self.throw = throw
         self.seed = check_seed(seed)
         self.stream = check_seed(stream, "stream")
+        self.draws = check_draws(draws, throw.die)
+        self._deck = deck_of(throw.die) if draws == "deck" else None
         self._blocks: dict[int, tuple[int, list[int]]] = {}
 
     def roll(self, step: int, slot: int = 0) -> Roll:
@@ -86,6 +110,8 @@ class Roller:
             >>> Roller(SavingThrow("d20"), seed=0).naturals(2, 4)
             array([10, 17,  4,  6])
         """
+        if self._deck is not None:
+            return self._dealt(self._deck, start, count, slot)
         die = self.throw.die
         faces = self._faces(start * die.count, count * die.count, slot, die)
         if die.count == 1:
@@ -93,6 +119,14 @@ class Roller:
         pool = faces.reshape(count, die.count)
         kept: Faces = pool.max(axis=1) if die.keep == "highest" else pool.min(axis=1)
         return kept
+
+    def _dealt(self, deck: Faces, start: int, count: int, slot: int) -> Faces:
+        first, last = start // len(deck), (start + count - 1) // len(deck)
+        words = self._words(first * len(deck), (last - first + 1) * len(deck), slot, use=_DEALT)
+        order = np.argsort(words.reshape(-1, len(deck)), axis=1, kind="stable")
+        skipped = start - first * len(deck)
+        dealt: Faces = deck[order].reshape(-1)[skipped : skipped + count]
+        return dealt
 
     def _faces(self, start: int, count: int, slot: int, die: Die) -> Faces:
         words = self._words(start, count, slot, attempt=0)
@@ -106,12 +140,44 @@ class Roller:
         faces: Faces = (words % np.uint64(die.sides)).astype(np.int64) + 1
         return faces
 
-    def _words(self, start: int, count: int, slot: int, attempt: int) -> Words:
-        counter = np.array([start // 4, slot, attempt, 0], dtype=np.uint64)
+    def _words(
+        self, start: int, count: int, slot: int, attempt: int = 0, use: int = _ROLLED
+    ) -> Words:
+        counter = np.array([start // 4, slot, attempt, use], dtype=np.uint64)
         key = np.array([self.seed, self.stream], dtype=np.uint64)
         lead = start % 4
         raw: Words = np.random.Philox(counter=counter, key=key).random_raw(lead + count)
         return raw[lead:]
+
+
+def check_draws(draws: Draws, die: Die) -> Draws:
+    """``draws`` if it is a way in which ``die`` can come up.
+
+    Raises:
+        SettingError: If there is no such way, or a deck would have too many cards.
+    """
+    if draws not in get_args(Draws):
+        raise SettingError("draws", draws, f"expected {' or '.join(get_args(Draws))}")
+    if draws == "deck" and (cards := _cards(die)) > MOST_CARDS:
+        remedy = f"a deck for {die} has {cards} cards, and {MOST_CARDS} are the most"
+        raise SettingError("draws", draws, f"{remedy}; use a smaller die")
+    return draws
+
+
+def _cards(die: Die) -> int:
+    return lcm(*(die.chance(natural).denominator for natural in die.faces))
+
+
+def deck_of(die: Die) -> Faces:
+    """A deck that holds every natural in proportion to its chance, ascending.
+
+    Example:
+        >>> deck_of(Die.parse("2d3kh1"))
+        array([1, 2, 2, 2, 3, 3, 3, 3, 3])
+    """
+    cards = _cards(die)
+    copies = [int(die.chance(natural) * cards) for natural in die.faces]
+    return np.repeat(np.array(die.faces, dtype=np.int64), copies)
 
 
 def reject(words: Words, sides: int) -> npt.NDArray[np.bool_]:
