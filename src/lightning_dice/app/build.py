@@ -30,18 +30,35 @@ from lightning_dice.app.models.base import TaskModel
 from lightning_dice.app.processes import started_by
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.callback import SavingThrowCallback
-from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules import Arm, SavingThrow, SettingError, control_arm
+from lightning_dice.rules.controls import WITHOUT_DICE
 
 
-def build_saving_throw(config: DictConfig) -> SavingThrowCallback:
-    """The callback that ``saving_throw`` and ``dice`` describe."""
-    throw = SavingThrow(**_plain(config.saving_throw))
+def build_throw(config: DictConfig) -> SavingThrow:
+    """The saving throw that is configured."""
+    return SavingThrow(**_plain(config.saving_throw))
+
+
+def build_arm(config: DictConfig) -> Arm:
+    """What ``control`` makes of the saving throw."""
+    return control_arm(config.control, build_throw(config))
+
+
+def build_dice(config: DictConfig) -> SavingThrowCallback:
+    """The callback that ``saving_throw``, ``control`` and ``dice`` describe."""
+    arm = build_arm(config)
     given = {key: value for key, value in _plain(config.dice).items() if value is not None}
-    return SavingThrowCallback(throw, **given)
+    if config.control in WITHOUT_DICE:  # there is nothing to aim or to divide
+        given = {key: given[key] for key in ("granularity", "seed") if key in given}
+    return SavingThrowCallback(arm.throw, draws=arm.draws, **given)
 
 
-def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
+def build_task(config: DictConfig, lr_factor: float = 1.0) -> tuple[TaskModel, TaskData]:
     """The model and the data it is trained on.
+
+    Args:
+        config: The whole configuration.
+        lr_factor: What the learning rate is multiplied by.
 
     Raises:
         SettingError: If either, or the optimizer, has a setting that it cannot use, or if the model
@@ -56,6 +73,7 @@ def build_task(config: DictConfig) -> tuple[TaskModel, TaskData]:
         data: TaskData = instantiate(config.data)
     with _refused("optimizer", config.optimizer):
         given = {key: value for key, value in config.optimizer.items() if value is not None}
+        given["lr"] *= lr_factor
         optimizer = instantiate(given, _partial_=True, _convert_="all")
         optimizer([{"params": [torch.nn.Parameter(torch.zeros(1))]}])  # refuses a bad value now
     with _refused("model", config.model):
@@ -100,17 +118,14 @@ def build_trainer(
     Raises:
         SettingError: If Lightning cannot make such a Trainer, or a logger's package is missing.
     """
-    metric = model.metric
-    checkpoints = folder / CHECKPOINTS
-    best = WholeWindows(checkpoints, "best", metric.name, metric.mode)
-    # The last after the best, as it holds what is known of that.
-    callbacks: list[Callback] = [
-        dice,
-        DiceProgressBar(),
-        RandomState(),
-        best,
-        LastCheckpoint(checkpoints),
-    ]
+    callbacks: list[Callback] = [dice]
+    if config.progress:
+        callbacks.append(DiceProgressBar())
+    if config.checkpoints:
+        checkpoints, metric = folder / CHECKPOINTS, model.metric
+        best = WholeWindows(checkpoints, "best", metric.name, metric.mode)
+        # The last after the best, as it holds what is known of that.
+        callbacks += [RandomState(), best, LastCheckpoint(checkpoints)]
     loggers = _build_loggers(config.logger, folder)
     given = {key: value for key, value in _plain(config.trainer).items() if value is not None}
     given["check_val_every_n_epoch"] = config.trainer.check_val_every_n_epoch  # None is a choice
@@ -124,7 +139,9 @@ def build_trainer(
             plugins=[WholeFiles(), *_cluster()],
             logger=loggers or False,
             default_root_dir=folder,
+            enable_checkpointing=config.checkpoints,
             enable_model_summary=False,
+            enable_progress_bar=config.progress,
         )
     except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         choice = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from hydra.errors import HydraException
@@ -12,12 +15,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from lightning_dice.app.errors import JobEnded, SweepEnded
 from lightning_dice.app.processes import RankFailed
 from lightning_dice.rules import SettingError
 
 # Where a message is about the configuration's types, not about its values.
 _NOISE = re.compile(r"\n(Config search path:[\s\S]*|\s*(reference_type|object_type)=\S*)")
 _EXPECTED = (
+    SweepEnded,
+    JobEnded,
     SettingError,
     RankFailed,
     HydraException,
@@ -63,6 +69,19 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # torch, of its own DDP
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
     warnings.showwarning = _one_line
+
+
+@contextmanager
+def warnings_to(path: Path) -> Iterator[None]:
+    """Write warnings into a file instead, a line each: a sweep has a thousand times the same."""
+
+    def write(message: Warning | str, *_: Any, **__: Any) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{' '.join(str(message).split())}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = write
+        yield
 
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:

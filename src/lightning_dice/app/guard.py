@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from typing_extensions import override
 
+from lightning_dice.app.summary import flat_settings
 from lightning_dice.ranks import check_same, gather
 
 
@@ -19,25 +17,14 @@ class SameEverywhere(Callback):
     same questions wait for each other for ever.
 
     Args:
-        config: The composed configuration. Loggers are left out: one rank has them.
+        config: The composed configuration; what decides no result is left out.
         step: The optimizer step that training goes on with.
     """
 
     def __init__(self, config: DictConfig, step: int) -> None:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        self._settings = dict(_flat({key: plain[key] for key in plain if key != "logger"}))
-        self._settings["ckpt_path (its step)"] = step
+        self._settings = {**flat_settings(config), "ckpt_path (its step)": step}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_same(gather(self._settings, trainer))
 
-
-def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, value

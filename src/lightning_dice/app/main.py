@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -16,6 +17,8 @@ from rich.console import Console
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
 from lightning_dice.app.processes import started_by, stopped
 from lightning_dice.app.schema import config_folder, register
+from lightning_dice.app.sweeps import train_job
+from lightning_dice.app.sweeps.progress import SweepProgress
 from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
 
@@ -33,7 +36,8 @@ def main() -> None:
     run: Callable[[], None] = hydra.main(str(folder), "train", version_base="1.3")(_job)
     try:
         _check_sweep(sys.argv[1:])
-        sys.argv[1:] = [*expand_shorthand(sys.argv[1:], folder), *_of_rank(sys.argv[1:])]
+        given = sys.argv[1:]
+        sys.argv[1:] = [*expand_shorthand(given, folder), *_of_rank(given), *_patience(given)]
         run()
     except (SystemExit, KeyboardInterrupt) as error:
         raise stopped(error) or error from None
@@ -42,13 +46,18 @@ def main() -> None:
             raise
         complain(message_of(error))
         sys.exit(1)
+    finally:
+        SweepProgress.stop()
 
 
 def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    summary = train(config, folder, hydra_config.runtime.choices)
-    _say(summary, folder)
+    folder, choices = Path(hydra_config.runtime.output_dir), hydra_config.runtime.choices
+    if hydra_config.mode is RunMode.MULTIRUN:
+        summary = train_job(config, folder, choices, int(hydra_config.job.num))
+    else:
+        summary = train(config, folder, choices)
+        _say(summary, folder)
     value: float | None = summary["metrics"].get(summary["task"]["metric"])
     return value  # what a sweeper minimises or maximises
 
@@ -74,6 +83,13 @@ def _of_rank(arguments: Sequence[str]) -> list[str]:
     return ["hydra.output_subdir=null", *([] if given else ["hydra.run.dir=."])]
 
 
+def _patience(arguments: Sequence[str]) -> list[str]:
+    """What else Optuna is told: that a job which fails is no reason to end the sweep."""
+    chosen = "hydra/sweeper=optuna" in arguments
+    given = any("hydra.sweeper.max_failure_rate" in argument for argument in arguments)
+    return ["hydra.sweeper.max_failure_rate=1.0"] if chosen and not given else []
+
+
 @rank_zero_only
 def _say(summary: Summary, folder: Path) -> None:
     task, baseline, rolls = summary["task"], summary["baseline"], summary["rolls"]
@@ -97,7 +113,7 @@ def _near(path: Path) -> Path:
 
 
 def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Let the groups of a saving throw take values that have no file of their own.
+    """Let the groups of dice take values that have no file of their own.
 
     ``threshold=12`` and ``die=3d6kh1`` become ``saving_throw.threshold=12`` and so on, unless every
     value names an option of the group, as in ``threshold=easy,hard``. Beside an ``experiment`` all
@@ -110,23 +126,33 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
     Example:
         >>> expand_shorthand(["threshold=easy", "threshold=12,easy", "die=d7"], config_folder())
         ['threshold=easy', 'saving_throw.threshold=12,5', 'saving_throw.die=d7']
-        >>> expand_shorthand(["experiment=skip_update", "die=d20"], config_folder())
-        ['experiment=skip_update', 'saving_throw.die=d20']
+        >>> expand_shorthand(["experiment=skip_update", "target=update"], config_folder())
+        ['experiment=skip_update', 'dice.target=update']
     """
     experiment = any(argument.startswith("experiment=") for argument in arguments)
     return [_expand(argument, folder, named=not experiment) for argument in arguments]
 
 
+_OF_DICE = {
+    "threshold": "saving_throw",
+    "die": "saving_throw",
+    "scaling": "saving_throw",
+    "target": "dice",
+    "scope": "dice",
+}
+"""Groups that set one value, and where that is."""
+
+
 def _expand(argument: str, folder: Path, named: bool) -> str:
     group, given, value = argument.partition("=")
-    if not given or group not in ("threshold", "die", "scaling"):
+    if not given or group not in _OF_DICE:
         return argument
     options = {path.stem: path for path in (folder / group).glob("*.yaml")}
     values = value.split(",")
     if named and options.keys() >= set(values):
         return argument
     plain = [str(_value(options[value])) if value in options else value for value in values]
-    return f"saving_throw.{group}={','.join(plain)}"
+    return f"{_OF_DICE[group]}.{group}={','.join(plain)}"
 
 
 def _value(option: Path) -> object:

@@ -144,6 +144,10 @@ class TrainConfig:
     logger: Any = None
     seed: int = MISSING
     ckpt_path: str | None = MISSING
+    control: str = MISSING
+    report: bool = MISSING
+    checkpoints: bool = MISSING
+    progress: bool = MISSING
 
 
 def register() -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice import __version__
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.metrics.functional import OUTCOMES, luck
-from lightning_dice.rules import Odds
+from lightning_dice.rules import Arm, Odds, SavingThrow
 
 NAME = "summary.json"
 FORMAT = 1
+_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "progress")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 
@@ -62,6 +64,38 @@ def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:
             "luck": float(luck(counts, odds)),
         },
     }
+
+
+def describe_control(control: str, throw: SavingThrow, arm: Arm | None) -> dict[str, Any]:
+    """Which arm of a comparison a run is, and of which saving throw, as plain values."""
+    whose = control != "plain"  # which is held against all of them
+    return {
+        "name": control,
+        "of": throw.settings() if whose else None,
+        "odds": describe_odds(throw.odds()) if whose else None,
+        "lr_factor": None if arm is None else arm.lr_factor,  # refused
+    }
+
+
+def flat_settings(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration by dotted keys, without what decides no result.
+
+    Example:
+        >>> flat_settings(OmegaConf.create({"optimizer": {"lr": 0.1}, "seed": 0, "report": True}))
+        {'optimizer.lr': 0.1, 'seed': 0}
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return dict(_flat({key: plain[key] for key in plain if key not in _NO_RESULT}))
+
+
+def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
 
 
 def describe_odds(odds: Odds) -> dict[str, Any]:

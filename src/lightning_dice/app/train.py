@@ -19,8 +19,10 @@ from torch import Tensor
 
 from lightning_dice.analysis import write_report
 from lightning_dice.app.build import (
-    build_saving_throw,
+    build_arm,
+    build_dice,
     build_task,
+    build_throw,
     build_trainer,
     check_batches,
 )
@@ -41,7 +43,9 @@ from lightning_dice.app.processes import (
 from lightning_dice.app.summary import (
     FORMAT,
     NAME,
+    describe_control,
     describe_dice,
+    flat_settings,
     read_summary,
     versions,
     write_summary,
@@ -57,6 +61,7 @@ class _Plan(NamedTuple):
     """What was built from a configuration, nothing of it started."""
 
     dice: SavingThrowCallback
+    control: Mapping[str, Any]
     model: TaskModel
     data: TaskData
     trainer: Trainer
@@ -101,14 +106,16 @@ def _prepare(config: DictConfig, folder: Path) -> _Plan:
     checkpoint = _find_checkpoint(config.ckpt_path, folder)
     if config.ckpt_path is not None and checkpoint is None:
         rank_zero_warn(f"{folder} holds a run that has no checkpoint yet; it begins anew")
-    dice = build_saving_throw(config)
+    arm = build_arm(config)
+    dice = build_dice(config)
     seed_everything(config.seed, workers=True, verbose=False)
-    model, data = build_task(config)
+    model, data = build_task(config, arm.lr_factor)
     next_step = 0 if checkpoint is None else _check_checkpoint(checkpoint, dice, model)
     trainer = build_trainer(config, folder, model, dice)
     check_batches(data, trainer.num_nodes * trainer.num_devices)
     hear_quietly(trainer)
-    return _Plan(dice, model, data, trainer, checkpoint, next_step)
+    control = describe_control(config.control, build_throw(config), arm)
+    return _Plan(dice, control, model, data, trainer, checkpoint, next_step)
 
 
 def _train_in_processes(job: Job, plan: _Plan) -> Summary:
@@ -116,28 +123,30 @@ def _train_in_processes(job: Job, plan: _Plan) -> Summary:
     try:
         run_processes(job, plan.trainer.num_devices)
     except RankFailed as error:
-        _end(job.folder, "failed", str(error))
+        _end(job, "failed", str(error))
         raise
     except Stopped as error:
-        _end(job.folder, "interrupted", error.message)
+        _end(job, "interrupted", error.message)
         raise
     return read_summary(job.folder)
 
 
-def _end(folder: Path, status: str, error: str) -> None:
+def _end(job: Job, status: str, error: str) -> None:
     """Say how a run ended whose ranks could not."""
     with suppress(OSError, ValueError):  # what ended it matters more; there may be no summary yet
-        summary = read_summary(folder)
-        write_summary(folder, {**summary, "status": status, "error": error})
-        write_report(folder)
+        summary = read_summary(job.folder)
+        write_summary(job.folder, {**summary, "status": status, "error": error})
+        if job.config.report:
+            write_report(job.folder)
 
 
 def _train(job: Job, plan: _Plan) -> Summary:
     config, folder, choices = job
-    dice, model, data, trainer, checkpoint, next_step = plan
+    dice, control, model, data, trainer, checkpoint, next_step = plan
     started, clock = datetime.now(UTC), time.perf_counter()
     baseline = data.baseline()
     is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    reports = is_writer and config.report
     # From here on things are written; what could be refused has been.
     if is_writer:
         _claim(folder, resumes=config.ckpt_path is not None)
@@ -155,9 +164,11 @@ def _train(job: Job, plan: _Plan) -> Summary:
             "error": None if error is None else _describe_end(error),
             "started": started.isoformat(timespec="seconds"),
             "wall_time": round(time.perf_counter() - clock, 3),
-            "task": _describe_task(choices, model.metric),
+            "task": describe_task(choices, model.metric),
             "steps": trainer.global_step,
             "seed": config.seed,
+            "settings": flat_settings(config),
+            "control": control,
             **describe_dice(dice),
             "metrics": metrics,
             "baseline": _describe_baseline(baseline, model.metric),
@@ -180,13 +191,13 @@ def _train(job: Job, plan: _Plan) -> Summary:
         metrics.update(_plain_metrics(trainer._logger_connector._callback_metrics))
         with suppress(SettingError, OSError):  # the error at hand matters more
             record("interrupted" if asked else "failed", error)
-            if is_writer:
+            if reports:
                 write_report(folder)
         raise
     finally:
         _let_go(trainer)
     summary = record("finished")
-    if is_writer:
+    if reports:
         write_report(folder)
     return summary
 
@@ -246,7 +257,8 @@ def _describe_end(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if signalled is None else signalled.message
 
 
-def _describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:
+def describe_task(choices: Mapping[str, str], metric: Metric) -> dict[str, str]:
+    """What was trained on what, and what it is judged by."""
     chosen = {group: choices[group] for group in ("data", "model", "optimizer")}
     return {**chosen, "metric": metric.name, "unit": metric.unit, "mode": metric.mode}
 

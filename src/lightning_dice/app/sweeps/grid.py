@@ -1,0 +1,192 @@
+"""A grid: every combination, each once, and only those that have not finished."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from lightning_dice.app.build import build_arm, build_dice, build_task
+from lightning_dice.app.errors import SweepEnded
+from lightning_dice.app.summary import flat_settings, write_summary
+from lightning_dice.app.sweeps.job import check_same_run
+from lightning_dice.app.sweeps.plan import Planned, one_of_each, plan
+from lightning_dice.app.sweeps.progress import SweepBar
+from lightning_dice.app.sweeps.status import ENDED, Watch, summary_of
+from lightning_dice.rules import SettingError
+
+ATTEMPTS = 2
+"""How often a run is begun whose process is ended from outside."""
+
+
+class Grid:
+    """Trains every combination of what is swept, with whatever launcher.
+
+    A run that has finished is not made again, and one that fails leaves the others alone.
+
+    Args:
+        config: What Hydra composed for the sweep as a whole.
+        loader: Composes the configurations of jobs.
+        launcher: Runs jobs.
+        batch: Jobs that the launcher is given at a time.
+    """
+
+    def __init__(
+        self, config: DictConfig, loader: ConfigLoader, launcher: Launcher, batch: int
+    ) -> None:
+        if batch < 1:
+            raise SettingError("hydra.sweeper.max_batch_size", batch, "expected 1 or more")
+        self._config = config
+        self._loader = loader
+        self._launcher = launcher
+        self._batch = batch
+
+    def sweep(self, arguments: Sequence[str], named: Collection[str] = ()) -> None:
+        """Train what has not finished of what ``arguments`` describe, and say what came of it.
+
+        Args:
+            arguments: Hydra's overrides; of two for one key the later holds.
+            named: Keys that are in the names of folders, though they have one value only.
+
+        Raises:
+            SettingError: If no job can be made, or the folder holds runs of another sweep.
+            SweepEnded: If jobs failed; the others have been trained all the same.
+        """
+        jobs = plan(self._grid(arguments), named)
+        folder = Path(self._config.hydra.sweep.dir)
+        self._check(jobs, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, folder / "multirun.yaml")
+        left = [job for job in jobs if _status(folder, job) != "finished"]
+        if left:
+            with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
+                self._launch(left, folder)
+        _conclude(jobs, left, folder)
+
+    def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
+        """The values of each key, in the order in which keys are first said."""
+        parser = OverridesParser.create(config_loader=self._loader)
+        grid = {}
+        for item in parser.parse_overrides(list(arguments)):
+            key = item.get_key_element()
+            if not item.is_sweep_override():
+                grid[key] = [str(item.get_value_element_as_str())]
+            elif item.is_discrete_sweep():
+                grid[key] = list(item.sweep_string_iterator())
+            else:
+                remedy = "a grid has single values; list them, or use hydra/sweeper=optuna"
+                raise SettingError(key, item.get_value_element_as_str(), remedy)
+        return grid
+
+    def _check(self, jobs: Sequence[Planned], folder: Path) -> None:
+        """Refuse what no job could be made of, and a folder that holds another sweep."""
+        refusals, made = [], 0
+        for job in one_of_each(jobs):
+            config = self._compose(job)
+            recorded = summary_of(folder / job.name)
+            if recorded.get("status") not in (None, "refused"):
+                check_same_run(folder / job.name, recorded, flat_settings(config))
+            try:
+                build_dice(config)
+                build_task(config, build_arm(config).lr_factor)
+                made += 1
+            except SettingError as error:
+                refusals.append(error)
+        if refusals and not made:
+            raise refusals[0]
+
+    def _compose(self, job: Planned) -> DictConfig:
+        config = self._loader.load_sweep_config(self._config, list(job.overrides))
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+    def _launch(self, jobs: Sequence[Planned], folder: Path) -> None:
+        begun: Counter[str] = Counter()
+        left, number = list(jobs), 0
+        while left:
+            batch = left[: self._batch]
+            before = {job: summary_of(folder / job.name) for job in batch}
+            try:
+                # What became of them is in their summaries; there are too many to hold.
+                self._launcher.launch([_told(job) for job in batch], initial_job_idx=number)
+                ended = set(batch)
+            except Exception as error:
+                ended = self._after_loss(batch, before, folder, begun, error)
+            number += len(batch)
+            left = [job for job in left if job not in ended]
+
+    def _after_loss(
+        self,
+        batch: Sequence[Planned],
+        before: Mapping[Planned, Mapping[str, Any]],
+        folder: Path,
+        begun: Counter[str],
+        error: Exception,
+    ) -> set[Planned]:
+        """Which jobs are over after the launcher itself failed, as it does if a process is killed.
+
+        Those that were running are tried once more; what is lost again is to blame, and fails.
+        """
+        ended, running = set(), []
+        for job in batch:
+            summary = summary_of(folder / job.name)
+            if summary != before[job] and summary.get("status") in ENDED:
+                ended.add(job)
+            elif summary != before[job]:
+                running.append((job, summary))
+        if not ended and not running:
+            raise error  # no job had to do with it
+        for job, summary in running:
+            begun[job.name] += 1
+            if begun[job.name] == ATTEMPTS:
+                words = " ".join(str(error).split())
+                text = f"its process was lost, {ATTEMPTS} times ({type(error).__name__}: {words})"
+                write_summary(folder / job.name, {**summary, "status": "failed", "error": text})
+                ended.add(job)
+        return ended
+
+
+def _told(job: Planned) -> list[str]:
+    return [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
+
+
+def _status(folder: Path, job: Planned) -> str:
+    return str(summary_of(folder / job.name).get("status"))
+
+
+def _conclude(jobs: Sequence[Planned], left: Sequence[Planned], folder: Path) -> None:
+    """Say what came of the sweep, in a few lines."""
+    counts = Counter(_status(folder, job) for job in jobs)
+    lines = [f"{counts['finished']} of {len(jobs)} runs have finished in {folder}"]
+    if len(left) < len(jobs):
+        lines[0] += f", {len(jobs) - len(left)} of them before"
+    lines += _reasons(jobs, folder, "refused")
+    if counts["finished"]:
+        lines.append(f"what they found: lightning-dice report {folder}")
+    console = Console()
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    failed = list(_reasons(jobs, folder, "failed"))
+    if failed:
+        raise SweepEnded("\n".join([*failed, "the same command tries them again"]))
+
+
+def _reasons(jobs: Sequence[Planned], folder: Path, status: str) -> Iterator[str]:
+    """A line for each reason for which runs have that status."""
+    reasons: dict[str, list[str]] = {}
+    for job in jobs:
+        summary = summary_of(folder / job.name)
+        if summary.get("status") == status:
+            reason = next(iter(str(summary.get("error") or "").splitlines()), "")
+            reasons.setdefault(reason, []).append(job.name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"{status}: {reason} ({names[0]}{more})"

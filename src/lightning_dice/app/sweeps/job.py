@@ -1,0 +1,116 @@
+"""One job of a sweep: by itself, once, and whatever becomes of it on record."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.errors import HydraException
+from hydra.utils import get_class
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_dice.app.build import build_throw
+from lightning_dice.app.console import message_of, quieten, says_it_all, warnings_to
+from lightning_dice.app.errors import JobEnded
+from lightning_dice.app.summary import (
+    FORMAT,
+    describe_control,
+    flat_settings,
+    versions,
+    write_summary,
+)
+from lightning_dice.app.sweeps.devices import one_gpu
+from lightning_dice.app.sweeps.status import summary_of
+from lightning_dice.app.train import Summary, describe_task, train
+from lightning_dice.rules import SettingError
+
+_REFUSED = (SettingError, HydraException, OmegaConfBaseException)
+
+
+def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], number: int) -> Summary:
+    """Train one job of a sweep in ``folder``, unless that is done already.
+
+    A run that was begun goes on from its last checkpoint. Two processes never train in one folder:
+    what is left of a sweep that was killed may still be at it.
+
+    Args:
+        config: The job's configuration.
+        folder: Its output folder.
+        choices: Which option of each config group was chosen.
+        number: Its number in the sweep.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        JobEnded: If it is refused or fails; ``summary.json`` says so.
+    """
+    quieten()  # this may be a process that a launcher has made
+    lock = folder / ".lock"
+    with FileLock(lock), warnings_to(folder / "warnings.txt"), one_gpu(config, number):
+        try:
+            return _train(config, folder, choices)
+        except Exception as error:
+            text = message_of(error) if says_it_all(error) else f"{type(error).__name__}: {error}"
+            raise JobEnded(f"{folder.name}: {text}") from None  # others may not pickle
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summary:
+    recorded = summary_of(folder)
+    if recorded.get("status") == "finished":
+        check_same_run(folder, recorded, flat_settings(config))
+        return recorded
+    config.progress = False
+    if recorded and config.ckpt_path is None:
+        config.ckpt_path = "last"
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        return train(config, folder, choices)
+    except Exception as error:
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        now = summary_of(folder)
+        if now == recorded:  # it came to nothing before anything was written
+            status = "refused" if isinstance(error, _REFUSED) else "failed"
+            beginning = {"format": FORMAT, "status": status, "error": message_of(error)}
+            write_summary(folder, {**beginning, "started": started, **_wanted(config, choices)})
+        raise
+
+
+def check_same_run(folder: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse to take a run for another one that had its name.
+
+    Args:
+        folder: The run's folder.
+        recorded: Its summary.
+        settings: What ``flat_settings`` says of the job at hand.
+
+    Raises:
+        SettingError: Naming what differs.
+    """
+    theirs = recorded.get("settings") or {}
+    differ = [key for key in {**theirs, **settings} if theirs.get(key) != settings.get(key)]
+    if differ:
+        shown = ", ".join(f"{key}={theirs.get(key)!r} (now {settings.get(key)!r})" for key in differ)
+        remedy = f"holds a run with other settings: {shown}; choose another folder for this sweep"
+        raise SettingError("hydra.sweep.dir", str(folder), remedy)
+
+
+def _wanted(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    """As much of a summary as can be said of what could not be built."""
+    wanted: dict[str, Any] = {"seed": config.seed, "versions": versions()}
+    with suppress(*_REFUSED):
+        wanted["settings"] = flat_settings(config)
+    with suppress(*_REFUSED, AttributeError):
+        wanted["task"] = describe_task(choices, get_class(config.model._target_).metric)
+    with suppress(*_REFUSED):
+        throw = build_throw(config)
+        wanted["control"] = describe_control(config.control, throw, None)
+    return wanted

@@ -1,0 +1,61 @@
+"""How far the runs of a sweep are: what their summaries say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning_dice.app.summary import NAME, read_summary
+
+ENDED = ("finished", "failed", "refused")
+"""A run that says one of these will not go on by itself."""
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """A run's summary; empty where it has none that can be read.
+
+    Example:
+        >>> summary_of(Path("no-such-run"))
+        {}
+    """
+    try:
+        summary: object = read_summary(folder)
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+class Watch:
+    """Counts how runs have ended since it was made.
+
+    Args:
+        folders: Gives those of the runs; asked every time, as there may be more by then.
+    """
+
+    def __init__(self, folders: Callable[[], Iterable[Path]]) -> None:
+        self._folders = folders
+        self._seen = {folder: _changed(folder) for folder in folders()}
+        self._done: set[Path] = set()
+        self._ended: Counter[str] = Counter()
+
+    def __call__(self) -> Counter[str]:
+        """How many runs have ended by now, by status."""
+        for folder in self._folders():
+            now = _changed(folder)
+            if folder in self._done or now == self._seen.get(folder, 0):
+                continue
+            self._seen[folder] = now
+            status = str(summary_of(folder).get("status"))
+            if status in ENDED:
+                self._ended[status] += 1
+                self._done.add(folder)
+        return self._ended
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return (folder / NAME).stat().st_mtime_ns
+    except OSError:
+        return 0
