@@ -18,6 +18,8 @@ from lightning_dice.rules.saving_throw import SavingThrow
 
 CONTROLS = ("none", "plain", "plain_mean", "plain_rms", "gaussian", "deck")
 """The controls; ``none`` is the saving throw itself."""
+WITHOUT_DICE = ("plain", "plain_mean", "plain_rms")
+"""Those that apply every update in full."""
 GAUSSIAN_FACES = 200
 """Faces of the die that stands for a Gaussian: it reaches 2.8 standard deviations."""
 
