@@ -27,4 +27,3 @@ class SameEverywhere(Callback):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_same(gather(self._settings, trainer))
-

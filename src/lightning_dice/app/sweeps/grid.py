@@ -147,7 +147,7 @@ class Grid:
         for job, summary in running:
             begun[job.name] += 1
             if begun[job.name] == ATTEMPTS:
-                words = " ".join(str(error).split())
+                words = " ".join(str(error).split()).partition(". ")[0]
                 text = f"its process was lost, {ATTEMPTS} times ({type(error).__name__}: {words})"
                 write_summary(folder / job.name, {**summary, "status": "failed", "error": text})
                 ended.add(job)

@@ -71,11 +71,13 @@ def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summ
     config.progress = False
     if recorded and config.ckpt_path is None:
         config.ckpt_path = "last"
+    trace = folder / "error.txt"
+    trace.unlink(missing_ok=True)  # of an earlier try
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         return train(config, folder, choices)
     except Exception as error:
-        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        trace.write_text(traceback.format_exc(), encoding="utf-8")
         now = summary_of(folder)
         if now == recorded:  # it came to nothing before anything was written
             status = "refused" if isinstance(error, _REFUSED) else "failed"
@@ -98,7 +100,9 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], settings: Mapping[
     theirs = recorded.get("settings") or {}
     differ = [key for key in {**theirs, **settings} if theirs.get(key) != settings.get(key)]
     if differ:
-        shown = ", ".join(f"{key}={theirs.get(key)!r} (now {settings.get(key)!r})" for key in differ)
+        shown = ", ".join(
+            f"{key}={theirs.get(key)!r} (now {settings.get(key)!r})" for key in differ
+        )
         remedy = f"holds a run with other settings: {shown}; choose another folder for this sweep"
         raise SettingError("hydra.sweep.dir", str(folder), remedy)
 
