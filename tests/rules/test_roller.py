@@ -264,7 +264,7 @@ def test_decks_are_pinned():
 
 @pytest.mark.parametrize("draws", ["stack", None, "Deck"])
 def test_other_ways_of_drawing_are_refused(draws):
-    with pytest.raises(SettingError, match="draws=.*expected independent or deck"):
+    with pytest.raises(SettingError, match=r"draws=.*expected independent or deck"):
         Roller(SavingThrow(), 0, draws=draws)
 
 

@@ -1,8 +1,8 @@
 """Controls: what a saving throw is held against, to tell which part of it does what.
 
-A die changes several things at once: the mean of a step, its size, its noise, the noise's shape, and
-that one roll knows nothing of the one before. Each control keeps some of these and takes the others
-away, so that a difference between the dice and a control has one cause.
+A die changes several things at once: the mean of a step, its size, its noise, the noise's shape,
+and that one roll knows nothing of the one before. Each control keeps some of these and takes the
+others away, so that a difference between the dice and a control has one cause.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ The layout, which never changes within a major version:
 * face = 1 + word mod sides, where words at or above the largest multiple of ``sides`` are replaced
   by the word of the next attempt, so that no face is favoured.
 
-A deck holds every natural in proportion to its chance, once as often as whole numbers allow: a d20's
-has 20 cards. Its words have counter = (word // 4, slot, 0, 1), where word = step; the cards of a deck
+A deck holds every natural in proportion to its chance and is as small as that allows: a d20's has
+20 cards. Its words have counter = (word // 4, slot, 0, 1), where word = step; the cards of a deck
 are dealt in the ascending order of their words.
 """
 

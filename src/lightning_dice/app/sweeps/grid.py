@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,15 +15,16 @@ from rich.console import Console
 
 from lightning_dice.app.build import build_arm, build_dice, build_task
 from lightning_dice.app.errors import SweepEnded
-from lightning_dice.app.summary import flat_settings, write_summary
+from lightning_dice.app.summary import FORMAT, flat_settings, write_summary
 from lightning_dice.app.sweeps.job import check_same_run
 from lightning_dice.app.sweeps.plan import Planned, one_of_each, plan
 from lightning_dice.app.sweeps.progress import SweepBar
-from lightning_dice.app.sweeps.status import ENDED, Watch, summary_of
+from lightning_dice.app.sweeps.status import ENDED, Watch, begun, summary_of, written
 from lightning_dice.rules import SettingError
 
 ATTEMPTS = 2
-"""How often a run is begun whose process is ended from outside."""
+"""How often a job is begun whose process is lost: where one process is killed, a launcher may end the
+others with it."""
 
 
 class Grid:
@@ -82,7 +83,7 @@ class Grid:
                 grid[key] = list(item.sweep_string_iterator())
             else:
                 remedy = "a grid has single values; list them, or use hydra/sweeper=optuna"
-                raise SettingError(key, item.get_value_element_as_str(), remedy)
+                raise SettingError("-m", item.input_line, remedy)
         return grid
 
     def _check(self, jobs: Sequence[Planned], folder: Path) -> None:
@@ -109,53 +110,52 @@ class Grid:
         return config
 
     def _launch(self, jobs: Sequence[Planned], folder: Path) -> None:
-        begun: Counter[str] = Counter()
+        losses: Counter[Planned] = Counter()
         left, number = list(jobs), 0
         while left:
             batch = left[: self._batch]
-            before = {job: summary_of(folder / job.name) for job in batch}
+            before = {job: _signs(folder / job.name) for job in batch}
             try:
                 # What became of them is in their summaries; there are too many to hold.
                 self._launcher.launch([_told(job) for job in batch], initial_job_idx=number)
-                ended = set(batch)
+                left = left[len(batch) :]
             except Exception as error:
-                ended = self._after_loss(batch, before, folder, begun, error)
+                now = {job: _signs(folder / job.name) for job in batch}
+                lost = [job for job in batch if now[job].begun not in (0, before[job].begun)]
+                ended = [job for job in batch if _status(folder, job) in ENDED]
+                over = [job for job in ended if now[job].written != before[job].written]
+                if not over and not lost:
+                    raise  # no job had to do with it
+                losses.update(lost)
+                for job in lost:
+                    if losses[job] == ATTEMPTS:
+                        _give_up(folder / job.name, error)
+                        over.append(job)
+                left = [job for job in left if job not in over]
             number += len(batch)
-            left = [job for job in left if job not in ended]
-
-    def _after_loss(
-        self,
-        batch: Sequence[Planned],
-        before: Mapping[Planned, Mapping[str, Any]],
-        folder: Path,
-        begun: Counter[str],
-        error: Exception,
-    ) -> set[Planned]:
-        """Which jobs are over after the launcher itself failed, as it does if a process is killed.
-
-        Those that were running are tried once more; what is lost again is to blame, and fails.
-        """
-        ended, running = set(), []
-        for job in batch:
-            summary = summary_of(folder / job.name)
-            if summary != before[job] and summary.get("status") in ENDED:
-                ended.add(job)
-            elif summary != before[job]:
-                running.append((job, summary))
-        if not ended and not running:
-            raise error  # no job had to do with it
-        for job, summary in running:
-            begun[job.name] += 1
-            if begun[job.name] == ATTEMPTS:
-                words = " ".join(str(error).split()).partition(". ")[0]
-                text = f"its process was lost, {ATTEMPTS} times ({type(error).__name__}: {words})"
-                write_summary(folder / job.name, {**summary, "status": "failed", "error": text})
-                ended.add(job)
-        return ended
 
 
 def _told(job: Planned) -> list[str]:
     return [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
+
+
+class _Signs(NamedTuple):
+    begun: int
+    written: int
+
+
+def _signs(folder: Path) -> _Signs:
+    """What tells whether a job has been begun, and has ended, since it was last looked at."""
+    return _Signs(begun(folder), written(folder))
+
+
+def _give_up(folder: Path, error: Exception) -> None:
+    """Record that a job failed whose process was lost as often as it was begun."""
+    words = " ".join(str(error).split()).partition(". ")[0]
+    text = f"its process was lost, {ATTEMPTS} times ({type(error).__name__}: {words})"
+    write_summary(
+        folder, {"format": FORMAT, **summary_of(folder), "status": "failed", "error": text}
+    )
 
 
 def _status(folder: Path, job: Planned) -> str:

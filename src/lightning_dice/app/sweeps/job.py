@@ -26,7 +26,7 @@ from lightning_dice.app.summary import (
     write_summary,
 )
 from lightning_dice.app.sweeps.devices import one_gpu
-from lightning_dice.app.sweeps.status import summary_of
+from lightning_dice.app.sweeps.status import LOCK, summary_of
 from lightning_dice.app.train import Summary, describe_task, train
 from lightning_dice.rules import SettingError
 
@@ -52,8 +52,9 @@ def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], numb
         JobEnded: If it is refused or fails; ``summary.json`` says so.
     """
     quieten()  # this may be a process that a launcher has made
-    lock = folder / ".lock"
+    lock = folder / LOCK
     with FileLock(lock), warnings_to(folder / "warnings.txt"), one_gpu(config, number):
+        lock.touch()
         try:
             return _train(config, folder, choices)
         except Exception as error:
@@ -98,12 +99,11 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], settings: Mapping[
         SettingError: Naming what differs.
     """
     theirs = recorded.get("settings") or {}
-    differ = [key for key in {**theirs, **settings} if theirs.get(key) != settings.get(key)]
+    pairs = {key: (theirs.get(key), settings.get(key)) for key in {**theirs, **settings}}
+    differ = [f"{key}={old!r} (now {new!r})" for key, (old, new) in pairs.items() if old != new]
     if differ:
-        shown = ", ".join(
-            f"{key}={theirs.get(key)!r} (now {settings.get(key)!r})" for key in differ
-        )
-        remedy = f"holds a run with other settings: {shown}; choose another folder for this sweep"
+        what = f"holds a run with other settings: {', '.join(differ)}"
+        remedy = f"{what}; choose another folder for this sweep"
         raise SettingError("hydra.sweep.dir", str(folder), remedy)
 
 
@@ -113,7 +113,8 @@ def _wanted(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     with suppress(*_REFUSED):
         wanted["settings"] = flat_settings(config)
     with suppress(*_REFUSED, AttributeError):
-        wanted["task"] = describe_task(choices, get_class(config.model._target_).metric)
+        model: Any = get_class(config.model._target_)
+        wanted["task"] = describe_task(choices, model.metric)
     with suppress(*_REFUSED):
         throw = build_throw(config)
         wanted["control"] = describe_control(config.control, throw, None)

@@ -9,6 +9,8 @@ from typing import Any
 
 from lightning_dice.app.summary import NAME, read_summary
 
+LOCK = ".lock"
+"""Is in a run's folder while a job trains there, and held by it."""
 ENDED = ("finished", "failed", "refused")
 """A run that says one of these will not go on by itself."""
 
@@ -36,14 +38,14 @@ class Watch:
 
     def __init__(self, folders: Callable[[], Iterable[Path]]) -> None:
         self._folders = folders
-        self._seen = {folder: _changed(folder) for folder in folders()}
+        self._seen = {folder: written(folder) for folder in folders()}
         self._done: set[Path] = set()
         self._ended: Counter[str] = Counter()
 
     def __call__(self) -> Counter[str]:
         """How many runs have ended by now, by status."""
         for folder in self._folders():
-            now = _changed(folder)
+            now = written(folder)
             if folder in self._done or now == self._seen.get(folder, 0):
                 continue
             self._seen[folder] = now
@@ -54,8 +56,18 @@ class Watch:
         return self._ended
 
 
-def _changed(folder: Path) -> int:
+def written(folder: Path) -> int:
+    """When a run's summary was written; 0 for none."""
+    return _time_of(folder / NAME)
+
+
+def begun(folder: Path) -> int:
+    """When the job began that is in the folder, or was when its process was lost; 0 for none."""
+    return _time_of(folder / LOCK)
+
+
+def _time_of(path: Path) -> int:
     try:
-        return (folder / NAME).stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
         return 0

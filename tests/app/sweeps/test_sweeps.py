@@ -1,0 +1,185 @@
+"""Sweeps as a user runs them: commands, processes, signals."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+COMMAND = Path(sys.executable).with_name("lightning-dice-train")
+QUICK = ["experiment=digits_sweep", "trainer.max_steps=6", "trainer.val_check_interval=3"]
+TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+def environment(**variables):
+    own = {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, **own, **variables}
+
+
+def sweep(folder, *overrides, **variables):
+    return subprocess.run(
+        [str(COMMAND), "-m", *QUICK, "hydra.sweep.dir=out", *overrides],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def summaries(folder):
+    found = sorted((folder / "out").glob("*/summary.json"))
+    return {path.parent.name: json.loads(path.read_text()) for path in found}
+
+
+def status(folder):
+    return {name: summary["status"] for name, summary in summaries(folder).items()}
+
+
+def test_a_sweep_says_what_came_of_it_and_is_not_made_twice(tmp_path):
+    arms = ["control=none,plain,plain_mean", "saving_throw.threshold=5,17", "seed=0,1"]
+    first = sweep(tmp_path, *arms)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines() == [
+        "8 of 10 runs have finished in out",
+        "refused: control='plain_mean': d20, threshold 17, margin has mean scale -0.115, and a "
+        "learning rate times that is none; leave this control out for it "
+        "(control=plain_mean,threshold=17,seed=0 and 1 more)",
+        "what they found: lightning-dice report out",
+    ]
+    assert first.stderr == ""
+    made = summaries(tmp_path)
+    assert len(made) == 10
+    again = sweep(tmp_path, *arms, "seed=0,1,2")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("12 of 15 runs have finished in out, 8 of them before\n")
+    now = summaries(tmp_path)
+    kept = [name for name, summary in made.items() if summary["status"] == "finished"]
+    assert {name: now[name] for name in kept} == {name: made[name] for name in kept}
+
+
+def test_a_job_that_fails_leaves_the_others_alone(tmp_path):
+    broken = "data._target_=support.broken.RaisesInTraining"
+    done = sweep(tmp_path, "seed=0,1,2", broken, *TWO)
+    assert done.returncode == 1
+    assert done.stdout.startswith("2 of 3 runs have finished in out\n")
+    assert done.stderr.splitlines() == [
+        "failed: ArithmeticError: a cosmic ray (seed=1)",
+        "the same command tries them again",
+    ]
+    assert status(tmp_path) == {"seed=0": "finished", "seed=1": "failed", "seed=2": "finished"}
+
+
+def test_a_job_whose_process_is_killed_is_tried_once_more(tmp_path):
+    (tmp_path / "kills").write_text("1")
+    killer = "data._target_=support.broken.KillsItsProcess"
+    done = sweep(tmp_path, "seed=0,1", killer, *TWO, KILLS=str(tmp_path / "kills"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "kills").read_text() == "0", "it was killed"
+    assert status(tmp_path) == {"seed=0": "finished", "seed=1": "finished"}
+
+
+def test_a_sweep_that_nothing_can_be_made_of_is_refused_before_it_begins(tmp_path):
+    done = sweep(tmp_path, "saving_throw.threshold=25,26", "seed=0,1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("threshold=25: unreachable, as d20 totals")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_another_sweep_is_refused(tmp_path):
+    assert sweep(tmp_path, "seed=0,1").returncode == 0
+    before = summaries(tmp_path)
+    done = sweep(tmp_path, "seed=0,1", "optimizer.lr=0.2")
+    assert done.returncode == 1
+    assert "holds a run with other settings: optimizer.lr=0.3 (now 0.2); choose another folder" in (
+        done.stderr
+    )
+    assert summaries(tmp_path) == before
+
+
+def test_what_a_grid_has_no_values_of_is_refused(tmp_path):
+    done = sweep(tmp_path, "optimizer.lr=interval(0.01,0.1)")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "-m='optimizer.lr=interval(0.01,0.1)': a grid has single values; list them, or use "
+        "hydra/sweeper=optuna"
+    )
+
+
+def test_optuna_goes_on_after_a_job_that_fails(tmp_path):
+    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=3"]
+    broken = "data._target_=support.broken.RaisesInTraining"
+    done = sweep(tmp_path, "seed=0,1,2", broken, *search)
+    assert done.returncode == 0, done.stderr
+    assert sorted(status(tmp_path).values()) == ["failed", "finished", "finished"]
+
+
+def test_a_sweep_killed_three_times_ends_like_one_that_was_not(tmp_path):
+    arms = ["control=none,plain,deck", "saving_throw.threshold=5,10", "seed=0,1,2,3", *TWO]
+    (tmp_path / "whole").mkdir()
+    assert sweep(tmp_path / "whole", *arms).returncode == 0
+    whole = summaries(tmp_path / "whole")
+    killed, finished = tmp_path / "killed", {}
+    killed.mkdir()
+    chance = random.Random(0)
+    for _ in range(3):
+        _kill_after(killed, arms, at_least=len(finished) + chance.randint(1, 4))
+        now = {k: s for k, s in summaries(killed).items() if s["status"] == "finished"}
+        assert {name: now[name] for name in finished} == finished, "made once"
+        finished = now
+    assert len(finished) < len(whole), "it was killed on its way"
+    assert sweep(killed, *arms).returncode == 0
+    end = summaries(killed)
+    assert {name: end[name] for name in finished} == finished
+    assert {k: s["metrics"] for k, s in end.items()} == {k: s["metrics"] for k, s in whole.items()}
+
+
+def _kill_after(folder, arms, at_least):
+    """Begin the sweep, and end it by SIGKILL once so many runs have finished."""
+    started = subprocess.Popen(
+        [str(COMMAND), "-m", *QUICK, "hydra.sweep.dir=out", *arms],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 120
+    try:
+        while list(status(folder).values()).count("finished") < at_least:
+            assert time.monotonic() < until
+            assert started.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)  # its workers with it
+        started.wait()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "narrowed", "runs"),
+    [
+        ("threshold_sweep", ["optimizer=sgd_digits", "threshold=10", "seed=0"], 9),
+        ("die_sweep", ["die=d6", "threshold=3", "seed=0"], 3),
+        ("granularity_sweep", ["threshold=10", "seed=0"], 4),
+    ],
+)
+def test_experiments_can_be_narrowed_on_the_command_line(tmp_path, experiment, narrowed, runs):
+    short = ["trainer.max_steps=2", "trainer.val_check_interval=1", "hydra.sweep.dir=out"]
+    done = subprocess.run(
+        [str(COMMAND), "-m", f"experiment={experiment}", *narrowed, *short],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(status(tmp_path).values()) == ["finished"] * runs
