@@ -102,6 +102,13 @@ def test_a_finished_run_with_other_settings_is_no_result_of_this_job(trained, tm
     assert load(tmp_path / "job") == before
 
 
+def test_a_finished_run_that_does_not_say_its_settings_is_none_either(trained, tmp_path):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "summary.json").write_text('{"status": "finished"}')
+    with pytest.raises(JobEnded, match="holds a run that does not say its settings; choose"):
+        trained()
+
+
 def test_what_is_refused_says_so(trained, tmp_path):
     with pytest.raises(JobEnded, match="job: threshold=25: unreachable"):
         trained("saving_throw.threshold=25")

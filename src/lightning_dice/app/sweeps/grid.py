@@ -23,8 +23,8 @@ from lightning_dice.app.sweeps.status import ENDED, Watch, begun, summary_of, wr
 from lightning_dice.rules import SettingError
 
 ATTEMPTS = 2
-"""How often a job is begun whose process is lost: where one process is killed, a launcher may end the
-others with it."""
+"""How often a job is begun whose process is lost: where one process is killed, a launcher may end
+the others with it."""
 
 
 class Grid:
@@ -92,7 +92,7 @@ class Grid:
         for job in one_of_each(jobs):
             config = self._compose(job)
             recorded = summary_of(folder / job.name)
-            if recorded.get("status") not in (None, "refused"):
+            if recorded.get("settings") and recorded["status"] != "refused":
                 check_same_run(folder / job.name, recorded, flat_settings(config))
             try:
                 build_dice(config)

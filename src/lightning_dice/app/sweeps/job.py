@@ -98,7 +98,10 @@ def check_same_run(folder: Path, recorded: Mapping[str, Any], settings: Mapping[
     Raises:
         SettingError: Naming what differs.
     """
-    theirs = recorded.get("settings") or {}
+    theirs = recorded.get("settings")
+    if theirs is None:
+        remedy = "holds a run that does not say its settings; choose another folder for this sweep"
+        raise SettingError("hydra.sweep.dir", str(folder), remedy)
     pairs = {key: (theirs.get(key), settings.get(key)) for key in {**theirs, **settings}}
     differ = [f"{key}={old!r} (now {new!r})" for key, (old, new) in pairs.items() if old != new]
     if differ:
