@@ -42,7 +42,9 @@ class GridSweeper(Sweeper):
         """Train what ``arguments``, and the parameters, describe."""
         from lightning_dice.app.sweeps.grid import Grid
 
+        assert self.config is not None, "Hydra sets a sweeper up before it sweeps"
         assert self.hydra_context is not None
+        assert self.launcher is not None
         loader = self.hydra_context.config_loader
         Grid(self.config, loader, self.launcher, self._max_batch_size).sweep(
             [*(f"{key}={value}" for key, value in self._params.items()), *arguments],

@@ -20,6 +20,12 @@ def plain(text):
     return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
+def test_many_factors_are_counted(make_run):
+    dice = {"scaling": [None, -1.5, *(k / 100 for k in range(60))]}
+    setting = next(row for row in settings(Run.load(make_run(dice=dice))) if row.name == "scaling")
+    assert setting.value.replace("\N{MINUS SIGN}", "-") == "62 factors, -1.50 to 0.590"
+
+
 def test_the_headline_block(make_run, rolled):
     records = rolled(600)
     run = Run.load(make_run(records=records))

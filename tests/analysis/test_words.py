@@ -9,6 +9,7 @@ from scipy import stats
 from lightning_dice.analysis import Run, paragraph
 from lightning_dice.analysis.words import (
     against_baseline,
+    arm,
     beats_baseline,
     ending,
     fates,
@@ -51,6 +52,40 @@ def test_the_whole_paragraph_of_an_ordinary_run(make_run, rolled):
         "weights moved by other factors. val_loss came to 1.93 nats/byte, 0.39 below the bigram "
         "baseline of 2.32 (lower is better)."
     )
+
+
+CONTROLS = {
+    "plain_mean": "it trained without dice, the learning rate times their mean scale, 0.323",
+    "plain_rms": "it trained without dice, the learning rate times the root mean square of their "
+    "scales, 0.323",
+    "gaussian": "a Gaussian factor with their mean and mean square, as a die of many faces",
+    "deck": "the same faces, dealt from a shuffled deck",
+}
+
+
+def a_control(name, of=("d20", 10), lr_factor=0.3225):
+    whose = None if of is None else {"die": of[0], "threshold": of[1]}
+    return {"name": name, "of": whose, "lr_factor": lr_factor}
+
+
+@pytest.mark.parametrize(("name", "what"), CONTROLS.items())
+def test_a_control_says_what_it_is_a_control_for(name, what, make_run, rolled):
+    run = load(make_run(records=rolled(60), control=a_control(name)))
+    assert arm(run) == f"This run is a control for a d20 against 10: {what}."
+    assert arm(run) in paragraph(run)
+
+
+def test_what_trained_without_dice_says_nothing_of_rolls(make_run, rolled):
+    run = load(make_run(records=rolled(60), control=a_control("plain", of=None, lr_factor=1.0)))
+    assert plain(paragraph(run)) == (
+        "This run is a control: it trained without dice, every update in full. val_loss came to "
+        "1.93 nats/byte, 0.39 below the bigram baseline of 2.32 (lower is better)."
+    )
+
+
+@pytest.mark.parametrize("control", [None, {}, {"name": "none"}, {"name": 3}, "plain"])
+def test_dice_as_they_are_are_no_control(control, make_run):
+    assert arm(load(make_run(control=control))) == ""
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

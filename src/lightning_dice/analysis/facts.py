@@ -30,10 +30,14 @@ _MEANINGS = {
     "proportional": "a failure steps back by its total",
     "skip": "a failure is discarded",
     "reference": "the factors of the public Roll-to-Train code",
+    "deck": "faces are dealt from a shuffled deck, not rolled",
     "mean": "scales are divided by their mean",
     "rms": "scales are divided by their root mean square",
 }
 
+
+MANY = 20
+"""Factors of a table up to which each is listed."""
 
 _PATTERNS = {
     "include": "only parameters with such names are rolled for",
@@ -209,6 +213,8 @@ def _moment(started: object) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
+    if len(given := [x for x in map(number, value) if x is not None]) > MANY:
+        return f"{len(list(value))} factors, {figures(min(given))} to {figures(max(given))}"
     factors = [
         NONE if x is None else figures(x) if number(x) is not None else str(x) for x in value
     ]

@@ -13,7 +13,7 @@ from lightning_dice.analysis.phrases import (
     plural,
     whole,
 )
-from lightning_dice.analysis.run import Run, finite
+from lightning_dice.analysis.run import Run, finite, number, section
 from lightning_dice.rules import LOW_EFFICIENCY
 
 UNUSUAL = 0.05
@@ -27,6 +27,14 @@ _KINDS = {
     "unchanged": "applied in full",
     "amplified": "made larger",
 }
+_CONTROLS = {
+    "plain": "it trained without dice, every update in full",
+    "plain_mean": "it trained without dice, the learning rate times their mean scale, {factor}",
+    "plain_rms": "it trained without dice, the learning rate times the root mean square of their "
+    "scales, {factor}",
+    "gaussian": "a Gaussian factor with their mean and mean square, as a die of many faces",
+    "deck": "the same faces, dealt from a shuffled deck",
+}
 _SLOTS = {"param_group": "parameter group", "tensor": "tensor"}
 _PARTS = {"param_group": "group", "tensor": "tensor"}
 """What of a gradient or an update one roll is for, where it is not the whole of it."""
@@ -39,7 +47,9 @@ def paragraph(run: Run) -> str:
     Every sentence stands on numbers that the run has; what it lacks is left out here and is among
     ``run.omissions``.
     """
-    sentences = (ending(run), rolling(run), fates(run), rest(run), scale(run), luck(run))
+    if run.without_dice:
+        return " ".join(filter(None, (ending(run), arm(run), result(run))))
+    sentences = (ending(run), arm(run), rolling(run), fates(run), rest(run), scale(run), luck(run))
     return " ".join(filter(None, (*sentences, signal(run), caution(run), result(run))))
 
 
@@ -54,6 +64,18 @@ def ending(run: Run) -> str:
     if run.status == "running":
         return f"The run had not ended when this was written{steps.replace('after', 'at')}."
     return ""
+
+
+def arm(run: Run) -> str:
+    """Which control this run is, if it is one."""
+    name, of = run.control, section(run.part("control"), "of")
+    if name not in _CONTROLS:
+        return ""
+    factor = number(run.part("control").get("lr_factor"))
+    known = {"die", "threshold"} <= set(of)
+    whose = f" for a {of['die']} against {of['threshold']}" if known else ""
+    what = _CONTROLS[name].format(factor="another" if factor is None else figures(factor))
+    return f"This run is a control{whose}: {what}."
 
 
 def rolling(run: Run) -> str:
