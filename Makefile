@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint types tests docs clean help
+.PHONY: demo sweeps test lint types tests docs clean help
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -14,6 +14,8 @@ help: ## say what there is
 demo: export OMP_WAIT_POLICY = PASSIVE
 demo: $(VENV)/installed ## train a small GPT on real text with a d20, about a minute
 	$(BIN)/lightning-dice-train
+
+sweeps: $(VENV)/installed-sweeps ## what sweeps and their reports need
 
 test: lint types tests docs ## every check there is
 
@@ -47,6 +49,10 @@ $(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
 
+$(VENV)/installed-sweeps: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable '.[sweeps]'
+	touch $@ $(VENV)/installed
+
 $(VENV)/installed-dev: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
-	touch $@ $(VENV)/installed
+	touch $@ $(VENV)/installed $(VENV)/installed-sweeps

@@ -55,8 +55,10 @@ def test_the_public_names_are_those_of_the_design():
         ("lightning_dice", {"torch", "lightning", "numpy", "hydra", "matplotlib"}),
         ("lightning_dice.rules", {"torch", "lightning", "hydra", "matplotlib"}),
         ("lightning_dice.records", {"torch", "lightning", "hydra", "matplotlib"}),
-        ("lightning_dice.cli", {"torch", "lightning", "hydra", "matplotlib"}),
-        ("lightning_dice.analysis", {"torch", "lightning", "hydra"}),
+        ("lightning_dice.cli", {"torch", "lightning", "hydra", "matplotlib", "pandas"}),
+        ("lightning_dice.analysis", {"torch", "lightning", "hydra", "pandas", "scipy"}),
+        # Every Hydra application of the environment imports it.
+        ("hydra_plugins.lightning_dice_grid", {"torch", "lightning", "lightning_dice"}),
         ("lightning_dice.callback", {"lightning_dice.analysis", "lightning_dice.app"}),
     ],
 )
@@ -89,7 +91,10 @@ class TestWheel:
         }
         assert conf <= names
         assert {"lightning_dice/py.typed", "lightning_dice/analysis/report.html.j2"} <= names
-        assert all(name.startswith("lightning_dice") for name in names)
+        assert "hydra_plugins/lightning_dice_grid.py" in names
+        assert "hydra_plugins/__init__.py" not in names, "other packages have plugins there too"
+        ours = ("lightning_dice", "hydra_plugins/lightning_dice")
+        assert all(name.startswith(ours) for name in names)
         with tarfile.open(sdist) as archive:
             packed = {name.partition("/")[2] for name in archive.getnames()}
         assert {"LICENSE", "README.md", "conf/train.yaml", "pyproject.toml"} <= packed

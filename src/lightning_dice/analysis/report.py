@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import threading
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 from matplotlib.figure import Figure
 
 from lightning_dice import __version__
@@ -26,6 +21,7 @@ from lightning_dice.analysis.messages import (
     slots_message,
     slots_reading,
 )
+from lightning_dice.analysis.pages import data_uri, fill, write_whole
 from lightning_dice.analysis.run import Run
 from lightning_dice.analysis.style import draw
 from lightning_dice.analysis.words import paragraph
@@ -108,9 +104,9 @@ def write_report(folder: Path | str) -> Path:
     try:
         (folder / "plots").mkdir(exist_ok=True)
         for name, image in images.items():
-            _replace(folder / "plots" / f"{name}.png", image)
+            write_whole(folder / "plots" / f"{name}.png", image)
         # Last, so that a page never stands beside plots that are older than itself.
-        _replace(folder / REPORT, page.encode())
+        write_whole(folder / REPORT, page.encode())
     except OSError as error:
         raise SettingError(
             "folder", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
@@ -135,15 +131,12 @@ def render(run: Run, images: dict[str, bytes]) -> str:
         run: What it is about.
         images: The PNG of each plot, by its name.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files(__package__).joinpath(f"{REPORT}.j2").read_text(encoding="utf-8")
     shown = [
-        (plot.heading, plot.message(run), plot.reading(run), _data_uri(images[plot.name]))
+        (plot.heading, plot.message(run), plot.reading(run), data_uri(images[plot.name]))
         for plot in plots_of(run)
     ]
-    return environment.from_string(source).render(
+    return fill(
+        f"{REPORT}.j2",
         run=run,
         title=facts.title(run),
         subtitle=facts.subtitle(run),
@@ -158,17 +151,3 @@ def render(run: Run, images: dict[str, bytes]) -> str:
         versions=facts.versions(run),
         version=__version__,
     )
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write in one piece: whoever reads meanwhile sees the old file or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from lightning_dice.analysis.readers import (
     read_slots,
 )
 from lightning_dice.rules import Outcome, SettingError
+from lightning_dice.rules.controls import WITHOUT_DICE
 
 FORMAT = 1
 """The format of ``summary.json`` that is understood here."""
@@ -119,7 +120,7 @@ class Run:
         folder = Path(folder)
         if not folder.is_dir():
             raise SettingError("run", str(folder), "there is no such folder")
-        summary, no_summary = _read_summary(folder)
+        summary, no_summary = read_summary(folder)
         if not summary and not (folder / "rolls.csv").is_file():
             raise SettingError(
                 "run",
@@ -176,6 +177,16 @@ class Run:
     def filtered(self) -> bool:
         """Whether patterns of names leave parameters out."""
         return any(self.part("dice").get(name) for name in ("include", "exclude"))
+
+    @property
+    def control(self) -> str:
+        """Which control the run is; ``none`` for dice as they are."""
+        return str(self.part("control").get("name") or "none")
+
+    @property
+    def without_dice(self) -> bool:
+        """Whether it is a control that applied every update in full."""
+        return self.control in WITHOUT_DICE
 
     @property
     def steps(self) -> int | None:
@@ -244,7 +255,12 @@ def number(value: object) -> float | None:
         >>> number(3), number("3"), number(True)
         (3.0, None, None)
     """
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return -math.inf if value < 0 else math.inf
 
 
 def finite(value: object) -> float | None:
@@ -263,7 +279,18 @@ def _whole(value: object) -> int:
     return int(max(finite(value) or 0, 0))
 
 
-def _read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
+def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read ``summary.json``.
+
+    Args:
+        folder: The run's folder; the file may be missing, cut short or something else.
+
+    Returns:
+        The summary, and why there is none.
+
+    Raises:
+        SettingError: If the summary has a format that is not known here.
+    """
     path = folder / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))

@@ -21,6 +21,11 @@ from lightning_dice.rules import SettingError
 
 # Where a message is about the configuration's types, not about its values.
 _NOISE = re.compile(r"\n(Config search path:[\s\S]*|\s*(reference_type|object_type)=\S*)")
+_LAUNCHERS = (  # which name each of a thousand jobs
+    "hydra._internal.core_plugins.basic_launcher",
+    "hydra_plugins.hydra_joblib_launcher",
+    "hydra_plugins.hydra_submitit_launcher",
+)
 _EXPECTED = (
     SweepEnded,
     JobEnded,
@@ -60,7 +65,7 @@ def complain(text: str) -> None:
 
 def quieten() -> None:
     """Leave the terminal to the progress bar; warnings are one line each."""
-    for package in ("lightning.pytorch", "lightning.fabric"):
+    for package in ("lightning.pytorch", "lightning.fabric", *_LAUNCHERS):
         logging.getLogger(package).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", "The `srun` command is available")  # processes are ours

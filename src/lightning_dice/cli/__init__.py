@@ -6,6 +6,7 @@ import click
 
 from lightning_dice import __version__
 from lightning_dice.cli.odds import odds
+from lightning_dice.cli.report import report
 
 __all__ = ["main"]
 
@@ -17,3 +18,4 @@ def main() -> None:
 
 
 main.add_command(odds)
+main.add_command(report)

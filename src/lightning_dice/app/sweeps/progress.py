@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from lightning_dice.app.sweeps.status import Watch
 
-EVERY = 0.5
+EVERY = 1.0
 """Seconds between two looks at the runs."""
 LINE_EVERY = 60.0
 """Seconds between two lines, where nothing can be redrawn."""
