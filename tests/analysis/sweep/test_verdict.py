@@ -1,5 +1,7 @@
 """What the report says in words, on sweeps that were made to have one finding."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -171,7 +173,12 @@ class TestOneArm:
         results = sweep.load()
         row = results.compared[results.families[0].context, results.families[0].arms[0]]["plain"]
         assert row.p < 0.05 < row.p_holm
-        assert "(detectable: 1.0 pp; p = 0.1" in said(results)
+        assert row.finding == "not confirmed"
+        text = said(results)
+        assert "Dice may be worse than plain, by 0.8 percentage points (pp) (95 % CI 0.1 to" in text
+        assert re.search(r"6 seeds, but that is not confirmed \(p = 0\.1\d* after Holm\)", text)
+        assert "it may differ from plain, which is not confirmed." in headline(results)
+        assert numbers(results)[-1].note == "from plain; 1 not confirmed"
 
     def test_diverged_runs_are_told_and_flatter(self, sweep):
         sweep.arm([0.9, None, 0.91, None])
@@ -271,11 +278,11 @@ class TestThresholds:
         assert numbers(results)[1].value == "4 to 6"
 
     def test_several_unconfirmed_intervals_are_told_together(self, sweep):
-        self.fill(
-            sweep, {5: 0.9, 8: 0.9}, plain=0.9048, controls=[("deck", 5, 0.9), ("deck", 8, 0.9)]
-        )
+        others = [(control, threshold, 0.9) for control in CONTROLS for threshold in (5, 8)]
+        self.fill(sweep, {5: 0.9, 8: 0.897}, plain=0.9054, controls=others)
         text = said(sweep.load())
-        assert "where an interval excludes 0, the p-value after Holm does not confirm it" in text
+        assert "At thresholds 5 and 8 dice may be worse than plain, by" in text
+        assert "6 seeds each, but that is not confirmed (at the least p = 0." in text
 
 
 class TestFamilies:

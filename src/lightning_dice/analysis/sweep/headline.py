@@ -10,7 +10,7 @@ from lightning_dice.analysis.phrases import counted, listed, whole
 from lightning_dice.analysis.sweep.arms import DICE
 from lightning_dice.analysis.sweep.labels import cell
 from lightning_dice.analysis.sweep.results import Results, Summary
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, WORSE
+from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, UNCONFIRMED, WORSE
 
 
 def headline(results: Results) -> str:
@@ -54,11 +54,17 @@ def numbers(results: Results) -> list[Headline]:
             shown[WORSE],
             f"{unlearned} of them did not learn" if unlearned else of,
         ),
-        Headline("not told apart", shown[OPEN], "from plain"),
+        Headline(
+            "not told apart",
+            shown[OPEN],
+            f"from plain; {len(kinds[UNCONFIRMED])} not confirmed"
+            if kinds[UNCONFIRMED]
+            else "from plain",
+        ),
     ]
 
 
-_KINDS = (BETTER, WORSE, OPEN)
+_KINDS = (BETTER, WORSE, UNCONFIRMED, OPEN)
 
 
 def _ran(results: Results) -> str:
@@ -104,21 +110,29 @@ def _found(results: Results, target: str, several: bool) -> str:
     what = {
         BETTER: f"better than plain{_whose(results, rows)}",
         WORSE: "worse than plain",
+        UNCONFIRMED: "differ from plain, which is not confirmed",
         OPEN: "be told apart from plain",
     }
     if told[0][0] == len(rows):
         kind = told[0][1]
-        every = (_NONE_CAN if kind == OPEN else _ALL_WERE)[min(len(rows), 3)]
-        return _capital(f"{start}; {every} {what[kind]}.")
-    parts = [
-        f"{count} {'cannot' if kind == OPEN else 'was' if count == 1 else 'were'} {what[kind]}"
-        for count, kind in told
-    ]
+        return _capital(f"{start}; {_EVERY[kind][min(len(rows), 3)]} {what[kind]}.")
+    parts = [f"{count} {_verb(kind, count)} {what[kind]}" for count, kind in told]
     return _capital(f"{start}; {'of these ' if learned else ''}{listed(parts)}.")
 
 
+def _verb(kind: str, count: int) -> str:
+    if kind in (BETTER, WORSE):
+        return "was" if count == 1 else "were"
+    return "may" if kind == UNCONFIRMED else "cannot"
+
+
 _ALL_WERE = {1: "it was", 2: "both were", 3: "all were"}
-_NONE_CAN = {1: "it cannot", 2: "neither can", 3: "none can"}
+_EVERY = {
+    BETTER: _ALL_WERE,
+    WORSE: _ALL_WERE,
+    UNCONFIRMED: {1: "it may", 2: "both may", 3: "all may"},
+    OPEN: {1: "it cannot", 2: "neither can", 3: "none can"},
+}
 
 
 def _whose(results: Results, rows: Sequence[Summary]) -> str:

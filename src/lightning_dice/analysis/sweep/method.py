@@ -24,7 +24,8 @@ def method(results: Results) -> list[str]:
         "confidence interval and p-value are those of the paired t test.",
         f"Holm's method corrects the p-values of all {counted(size, 'comparison')} of this report "
         "that could be tested; better and worse are said where the corrected p is under 0.05 and "
-        "the interval, which is not corrected, excludes 0.",
+        "the interval, which is not corrected, excludes 0. Where only the interval does, dice may "
+        "be better or worse, and that is not confirmed.",
         "The effect size (d_z) is the mean difference over the standard deviation of the "
         "differences.",
         "The detectable difference is the smallest one that so many pairs with this spread would "

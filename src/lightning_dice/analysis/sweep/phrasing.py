@@ -12,7 +12,7 @@ from lightning_dice.analysis.phrases import MINUS, NBSP, counted, figures
 from lightning_dice.analysis.sweep.arms import NAMES
 from lightning_dice.analysis.sweep.measure import POINTS, Measure
 from lightning_dice.analysis.sweep.results import Comparison
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN
+from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, UNCONFIRMED
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -68,7 +68,15 @@ def against(measure: Measure, control: str, kind: Hashable, rows: Sequence[Compa
         several = "differences from" if len(rows) > 1 else "difference"
         return (
             f"dice and {name} cannot be told apart: {several} {_range(measure, rows, _interval)}, "
-            f"{_pairs(rows)} (detectable: {_detectable(measure, rows)}{_uncorrected(rows)})"
+            f"{_pairs(rows)} (detectable: {_detectable(measure, rows)})"
+        )
+    if isinstance(kind, tuple):
+        how = "better" if measure.gain(rows[0].difference) > 0 else "worse"
+        smallest = probability(min(row.p_holm for row in rows))
+        least = "at the least " if len(rows) > 1 else ""
+        return (
+            f"dice may be {how} than {name}, by {_range(measure, rows, _size)}, {_pairs(rows)}, "
+            f"but that is not confirmed ({least}{smallest} after Holm)"
         )
     how = "better" if kind == BETTER else "worse"
     p = max(row.p_holm for row in rows)
@@ -84,6 +92,8 @@ def kind_of(row: Comparison) -> Hashable:
         return NO_TEST, min(row.n, 2)
     if row.finding == OPEN and np.isnan(row.p):
         return OPEN, "equal"
+    if row.finding == UNCONFIRMED:
+        return UNCONFIRMED, row.difference > 0
     return row.finding
 
 
@@ -174,12 +184,3 @@ def _detectable(measure: Measure, rows: Sequence[Comparison]) -> str:
     texts = [measure.difference(value, measure.decimals(value)) for value in found]
     both = texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
     return measure.with_unit(both)
-
-
-def _uncorrected(rows: Sequence[Comparison]) -> str:
-    """That an interval which excludes 0 is no finding, where there is one."""
-    if not any(row.ci_low > 0 or row.ci_high < 0 for row in rows):
-        return ""
-    if len(rows) == 1:
-        return f"; {probability(rows[0].p_holm)} after Holm"
-    return "; where an interval excludes 0, the p-value after Holm does not confirm it"

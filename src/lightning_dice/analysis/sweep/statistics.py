@@ -24,6 +24,8 @@ ROUNDING = 1e-12
 """Deviations below this part of the values are rounding errors, on which no test may stand."""
 
 BETTER, WORSE, OPEN, NO_TEST = "better", "worse", "cannot be told apart", "no test"
+UNCONFIRMED = "not confirmed"
+"""The interval excludes 0, which among so many comparisons some do by chance."""
 
 
 def summarise(sweep: Sweep) -> pd.DataFrame:
@@ -187,8 +189,10 @@ def _finding(sweep: Sweep, row: dict[Any, Any]) -> str:
     if np.isnan(row["p_holm"]):
         same = row["n"] > 1 and row["ties"] == row["n"]
         return OPEN if same else NO_TEST
-    if row["p_holm"] >= ALPHA or row["ci_low"] <= 0 <= row["ci_high"]:
+    if row["ci_low"] <= 0 <= row["ci_high"]:
         return OPEN
+    if row["p_holm"] >= ALPHA:
+        return UNCONFIRMED
     measure = sweep.contexts[row["context"]].measure
     return BETTER if measure.gain(row["difference"]) > 0 else WORSE
 
