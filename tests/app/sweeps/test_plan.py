@@ -80,6 +80,14 @@ def test_names_are_such_as_any_file_system_takes(parts):
     assert not set(name) & set("/\\'\":*?<>|")
 
 
+def test_values_that_a_file_system_cannot_tell_apart_have_folders_of_their_own():
+    grid = {"dice.include": ["['a/*']", "['a?*']", "['b']"]}
+    names = [job.name for job in plan(grid, named=[])]
+    assert names[2] == "include=b"
+    assert len({*names}) == 3
+    assert all(name.startswith("include=a__-") for name in names[:2])
+
+
 def test_long_names_that_differ_stay_apart():
     names = {folder_name(["x" * 300 + end]) for end in "abc"}
     assert len(names) == 3

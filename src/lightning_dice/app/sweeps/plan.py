@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
@@ -48,13 +49,17 @@ def plan(grid: Mapping[str, Sequence[str]], named: Collection[str]) -> list[Plan
     """
     shown = [key for key, values in grid.items() if key in named or len(values) > 1]
     labels = _labels(shown)
-    jobs: dict[tuple[str, ...], Planned] = {}
+    jobs: dict[tuple[str, ...], str] = {}
     for values in product(*grid.values()):
         chosen = _used(dict(zip(grid, values, strict=True)))
         overrides = tuple(f"{key}={value}" for key, value in chosen.items())
         parts = (f"{labels[key]}={chosen[key]}" for key in shown if key in chosen)
-        jobs.setdefault(overrides, Planned(folder_name(parts), overrides))
-    return list(jobs.values())
+        jobs.setdefault(overrides, folder_name(parts))
+    taken = Counter(jobs.values())
+    return [
+        Planned(name if taken[name] == 1 else f"{name}-{_digest(overrides)}", overrides)
+        for overrides, name in jobs.items()
+    ]
 
 
 def one_of_each(jobs: Iterable[Planned]) -> list[Planned]:
@@ -87,8 +92,11 @@ def folder_name(parts: Iterable[str]) -> str:
     name = ",".join(_PLAIN_WORDS.sub("_", part.translate(_UNQUOTED)) for part in whole.split(","))
     if len(name) <= LONGEST:
         return name or "run"
-    digest = sha256(whole.encode()).hexdigest()[:12]
-    return f"{name[: LONGEST - 13]}-{digest}"
+    return f"{name[: LONGEST - 13]}-{_digest([whole])}"
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 _UNQUOTED = str.maketrans("", "", "\"'[]")
