@@ -84,7 +84,7 @@ def folder_name(parts: Iterable[str]) -> str:
 
     Example:
         >>> folder_name(["optimizer=sgd", "include=['a/*']"])
-        'optimizer=sgd,include=_a___'
+        'optimizer=sgd,include=a__'
         >>> len(folder_name(["x" * 1000]))
         200
     """
