@@ -107,6 +107,19 @@ def test_reasons_are_said_once_each(grid, capsys):
     assert capsys.readouterr().out.splitlines()[1] == "refused: it refused (seed=2)"
 
 
+def test_a_sweep_that_is_interrupted_says_how_it_goes_on(grid, capsys):
+    def run(name, say):
+        if name == "seed=2":
+            raise KeyboardInterrupt
+        say("finished")
+
+    with pytest.raises(KeyboardInterrupt):
+        grid(run).sweep(["seed=0,1,2,3"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("2 of 4 runs have finished in ")
+    assert said[1] == "the same command goes on"
+
+
 def test_no_jobs_at_a_time_are_refused(grid):
     with pytest.raises(SettingError, match="max_batch_size=0: expected 1 or more"):
         grid(None, batch=0)

@@ -66,9 +66,13 @@ class Grid:
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
         left = [job for job in jobs if _status(folder, job) != "finished"]
-        if left:
-            with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
-                self._launch(left, folder)
+        try:
+            if left:
+                with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
+                    self._launch(left, folder)
+        except (KeyboardInterrupt, SystemExit):
+            _say(_standing(jobs, left, folder), "the same command goes on")
+            raise
         _conclude(jobs, left, folder)
 
     def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
@@ -164,19 +168,24 @@ def _status(folder: Path, job: Planned) -> str:
 
 def _conclude(jobs: Sequence[Planned], left: Sequence[Planned], folder: Path) -> None:
     """Say what came of the sweep, in a few lines."""
-    counts = Counter(_status(folder, job) for job in jobs)
-    lines = [f"{counts['finished']} of {len(jobs)} runs have finished in {folder}"]
-    if len(left) < len(jobs):
-        lines[0] += f", {len(jobs) - len(left)} of them before"
-    lines += _reasons(jobs, folder, "refused")
-    if counts["finished"]:
-        lines.append(f"what they found: lightning-dice report {folder}")
-    console = Console()
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    _say(_standing(jobs, left, folder), *_reasons(jobs, folder, "refused"))
+    if any(_status(folder, job) == "finished" for job in jobs):
+        _say(f"what they found: lightning-dice report {folder}")
     failed = list(_reasons(jobs, folder, "failed"))
     if failed:
         raise SweepEnded("\n".join([*failed, "the same command tries them again"]))
+
+
+def _standing(jobs: Sequence[Planned], left: Sequence[Planned], folder: Path) -> str:
+    finished = sum(_status(folder, job) == "finished" for job in jobs)
+    before = f", {len(jobs) - len(left)} of them before" if len(left) < len(jobs) else ""
+    return f"{finished} of {len(jobs)} runs have finished in {folder}{before}"
+
+
+def _say(*lines: str) -> None:
+    console = Console()
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _reasons(jobs: Sequence[Planned], folder: Path, status: str) -> Iterator[str]:
