@@ -24,6 +24,7 @@ _NOISE = re.compile(r"\n(Config search path:[\s\S]*|\s*(reference_type|object_ty
 _LAUNCHERS = (  # which name each of a thousand jobs
     "hydra._internal.core_plugins.basic_launcher",
     "hydra_plugins.hydra_joblib_launcher",
+    "hydra_plugins.hydra_ray_launcher",
     "hydra_plugins.hydra_submitit_launcher",
 )
 _EXPECTED = (
