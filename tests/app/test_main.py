@@ -157,7 +157,7 @@ def test_shorthand(argument, expanded):
     assert expand_shorthand([argument], config_folder()) == [expanded]
 
 
-def test_beside_an_experiment_the_saving_throw_is_what_the_command_says():
+def test_beside_an_experiment_the_dice_are_what_the_command_says():
     """An experiment's own values stand above its groups, so a group's option would be lost."""
     given = [
         "experiment=skip_update",
@@ -171,5 +171,5 @@ def test_beside_an_experiment_the_saving_throw_is_what_the_command_says():
         "saving_throw.die=d20",
         "saving_throw.threshold=5,10",
         "saving_throw.scaling=skip",
-        "scope=model",
+        "dice.scope=model",
     ]

@@ -27,11 +27,14 @@ class KillsItsProcess(Digits):
         return super().train_dataloader()
 
 
+STOP: int | None = 4
+
+
 class StopsAtStep4(Digits):
-    """Fails once four mini-batches have been given out."""
+    """Fails once four mini-batches have been given out, unless ``STOP`` says otherwise."""
 
     def train_dataloader(self):
         for given, batch in enumerate(super().train_dataloader()):
-            if given == 4:
+            if given == STOP:
                 raise ArithmeticError("a cosmic ray")
             yield batch

@@ -86,7 +86,11 @@ def flat_settings(config: DictConfig) -> dict[str, Any]:
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return dict(_flat({key: plain[key] for key in plain if key not in _NO_RESULT}))
+    flat = dict(_flat({key: plain[key] for key in plain if key not in _NO_RESULT}))
+    devices = flat.get("trainer.devices")
+    if isinstance(devices, list):  # which ones they were decides nothing
+        flat["trainer.devices"] = len(devices)
+    return flat
 
 
 def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:

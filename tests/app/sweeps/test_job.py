@@ -12,6 +12,7 @@ from lightning_dice.app.summary import flat_settings
 from lightning_dice.app.sweeps import job as job_module
 from lightning_dice.app.sweeps import train_job
 from lightning_dice.rules import SavingThrow
+from support import broken
 
 # A job writes its warnings into its folder, whatever filters say elsewhere.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -109,6 +110,13 @@ def test_a_finished_run_that_does_not_say_its_settings_is_none_either(trained, t
         trained()
 
 
+def test_an_unfinished_run_with_other_settings_is_not_gone_on_with(trained, tmp_path):
+    with pytest.raises(JobEnded, match="a cosmic ray"):
+        trained("data._target_=support.broken.StopsAtStep4", "checkpoints=true")
+    with pytest.raises(JobEnded, match=r"holds a run with other settings: .*optimizer.lr=0.3"):
+        trained("optimizer.lr=0.2")
+
+
 def test_what_is_refused_says_so(trained, tmp_path):
     with pytest.raises(JobEnded, match="job: threshold=25: unreachable"):
         trained("saving_throw.threshold=25")
@@ -129,9 +137,9 @@ def test_a_control_that_is_refused_says_of_which_saving_throw(trained, tmp_path)
 
 
 def test_what_fails_is_on_record_with_its_traceback(trained, tmp_path):
-    broken = "data._target_=support.broken.RaisesInTraining"
+    raises = "data._target_=support.broken.RaisesInTraining"
     with pytest.raises(JobEnded, match="job: ArithmeticError: a cosmic ray"):
-        trained(broken, "seed=1")
+        trained(raises, "seed=1")
     summary = load(tmp_path / "job")
     assert (summary["status"], summary["error"]) == ("failed", "ArithmeticError: a cosmic ray")
     assert 'raise ArithmeticError("a cosmic ray")' in (tmp_path / "job" / "error.txt").read_text()
@@ -147,12 +155,14 @@ def test_a_job_that_failed_is_tried_again(trained, tmp_path, monkeypatch):
     assert not (tmp_path / "job" / "error.txt").exists()
 
 
-def test_an_interrupted_job_goes_on_from_its_checkpoint(trained, tmp_path):
+def test_an_interrupted_job_goes_on_from_its_checkpoint(trained, tmp_path, monkeypatch):
     whole = trained("checkpoints=true", name="whole")
-    with pytest.raises(JobEnded):
-        trained("checkpoints=true", "data._target_=support.broken.StopsAtStep4")
+    stops = "data._target_=support.broken.StopsAtStep4"
+    with pytest.raises(JobEnded, match="a cosmic ray"):
+        trained(stops, "checkpoints=true")
     assert load(tmp_path / "job")["status"] == "failed"
-    resumed = trained("checkpoints=true")
+    monkeypatch.setattr(broken, "STOP", None)
+    resumed = trained(stops, "checkpoints=true")
     assert resumed["metrics"] == whole["metrics"]
     rolls = [(tmp_path / name / "rolls.csv").read_text() for name in ("whole", "job")]
     assert rolls[0] == rolls[1]
@@ -180,6 +190,11 @@ def test_warnings_are_in_the_folder_not_on_the_terminal(trained, tmp_path, capsy
     assert "warning" not in said.err
     lines = (tmp_path / "job" / "warnings.txt").read_text().splitlines()
     assert sum("d20, threshold 15, margin: expected step 0.035" in line for line in lines) == 1
+
+
+def test_which_devices_decides_no_result(composed):
+    assert flat_settings(composed("trainer.devices=[3]"))["trainer.devices"] == 1
+    assert flat_settings(composed("trainer.devices=[3]")) == flat_settings(composed())
 
 
 def test_settings_leave_out_what_decides_no_result(composed):

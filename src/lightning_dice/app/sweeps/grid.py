@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lightning_dice.app.build import build_arm, build_dice, build_task
 from lightning_dice.app.errors import SweepEnded
-from lightning_dice.app.summary import FORMAT, flat_settings, write_summary
+from lightning_dice.app.summary import FORMAT, write_summary
 from lightning_dice.app.sweeps.job import check_same_run
 from lightning_dice.app.sweeps.plan import Planned, one_of_each, plan
 from lightning_dice.app.sweeps.progress import SweepBar
@@ -95,9 +95,7 @@ class Grid:
         refusals, made = [], 0
         for job in one_of_each(jobs):
             config = self._compose(job)
-            recorded = summary_of(folder / job.name)
-            if recorded.get("settings") and recorded["status"] != "refused":
-                check_same_run(folder / job.name, recorded, flat_settings(config))
+            check_same_run(folder / job.name, summary_of(folder / job.name), config)
             try:
                 build_dice(config)
                 build_task(config, build_arm(config).lr_factor)

@@ -58,16 +58,15 @@ def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], numb
         try:
             return _train(config, folder, choices)
         except Exception as error:
-            text = message_of(error) if says_it_all(error) else f"{type(error).__name__}: {error}"
-            raise JobEnded(f"{folder.name}: {text}") from None  # others may not pickle
+            raise JobEnded(f"{folder.name}: {_words(error)}") from None  # others may not pickle
         finally:
             lock.unlink(missing_ok=True)
 
 
 def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summary:
     recorded = summary_of(folder)
+    check_same_run(folder, recorded, config)
     if recorded.get("status") == "finished":
-        check_same_run(folder, recorded, flat_settings(config))
         return recorded
     config.progress = False
     if recorded and config.ckpt_path is None:
@@ -82,32 +81,40 @@ def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summ
         now = summary_of(folder)
         if now == recorded:  # it came to nothing before anything was written
             status = "refused" if isinstance(error, _REFUSED) else "failed"
-            beginning = {"format": FORMAT, "status": status, "error": message_of(error)}
+            beginning = {"format": FORMAT, "status": status, "error": _words(error)}
             write_summary(folder, {**beginning, "started": started, **_wanted(config, choices)})
         raise
 
 
-def check_same_run(folder: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse to take a run for another one that had its name.
+def check_same_run(folder: Path, recorded: Mapping[str, Any], config: DictConfig) -> None:
+    """Refuse to take a run for another one that had its name, or to go on with it.
 
     Args:
         folder: The run's folder.
         recorded: Its summary.
-        settings: What ``flat_settings`` says of the job at hand.
+        config: The configuration of the job at hand.
 
     Raises:
         SettingError: Naming what differs.
     """
-    theirs = recorded.get("settings")
+    status, theirs = recorded.get("status"), recorded.get("settings")
+    if status in (None, "refused") or (theirs is None and status != "finished"):
+        return  # there is nothing to be taken
     if theirs is None:
-        remedy = "holds a run that does not say its settings; choose another folder for this sweep"
-        raise SettingError("hydra.sweep.dir", str(folder), remedy)
-    pairs = {key: (theirs.get(key), settings.get(key)) for key in {**theirs, **settings}}
-    differ = [f"{key}={old!r} (now {new!r})" for key, (old, new) in pairs.items() if old != new]
-    if differ:
+        what = "holds a run that does not say its settings"
+    else:
+        mine = flat_settings(config)
+        pairs = {key: (theirs.get(key), mine.get(key)) for key in {**theirs, **mine}}
+        differ = [f"{key}={old!r} (now {new!r})" for key, (old, new) in pairs.items() if old != new]
+        if not differ:
+            return
         what = f"holds a run with other settings: {', '.join(differ)}"
-        remedy = f"{what}; choose another folder for this sweep"
-        raise SettingError("hydra.sweep.dir", str(folder), remedy)
+    remedy = f"{what}; choose another folder for this sweep"
+    raise SettingError("hydra.sweep.dir", str(folder), remedy)
+
+
+def _words(error: Exception) -> str:
+    return message_of(error) if says_it_all(error) else f"{type(error).__name__}: {error}"
 
 
 def _wanted(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
