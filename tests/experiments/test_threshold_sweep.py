@@ -99,6 +99,32 @@ def test_the_pages_have_the_plots():
     assert "results/plots/thresholds.png" in text
 
 
+NAMES = {
+    "dice": "dice",
+    "same mean step": "plain_mean",
+    "same root-mean-square step": "plain_rms",
+    "Gaussian": "gaussian",
+    "deck": "deck",
+}
+
+
+def test_the_method_card_says_what_the_tables_say():
+    text = (STUDY / "README.md").read_text(encoding="utf-8")
+    arms = table("arms").fillna({"threshold": 0, "target": ""}).set_index(ARM)["mean"]
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    head, *rows = [[cell.strip() for cell in row] for row in rows if len(row) == 11]
+    assert len(rows) == 16
+    for arm, target, *cells in rows:
+        optimizer, control = arm.split(", ")
+        for threshold, cell in zip(head[2:], cells, strict=True):
+            key = f"{optimizer.lower()}_digits", NAMES[control], float(threshold), target
+            assert cell == (f"{100 * arms[key]:.1f}" if key in arms else "")
+    against_plain = table("comparisons").query("against == 'plain'")["finding"].value_counts()
+    assert against_plain.to_dict() == {"worse": 28, "not confirmed": 23, "cannot be told apart": 25}
+    assert "Of 76 arms 28\n  were worse, 23 may be worse" in text
+    assert f"over all {len(table('comparisons'))} comparisons" in text
+
+
 def test_a_repetition_that_differs_is_noticed():
     spec = importlib.util.spec_from_file_location("check", STUDY / "check.py")
     check = importlib.util.module_from_spec(spec)
