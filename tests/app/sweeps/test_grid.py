@@ -6,6 +6,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from lightning_dice.app.errors import SweepEnded
 from lightning_dice.app.schema import config_folder, register
@@ -118,6 +119,22 @@ def test_a_sweep_that_is_interrupted_says_how_it_goes_on(grid, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("2 of 4 runs have finished in ")
     assert said[1] == "the same command goes on"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "jobs"),
+    [("threshold_sweep", 3060), ("die_sweep", 365), ("granularity_sweep", 100)],
+)
+def test_the_experiments_have_as_many_jobs_as_the_docs_say(grid, experiment, jobs, capsys):
+    made = grid(lambda name, say: say("finished"), batch=4000)
+    params = OmegaConf.load(config_folder() / "experiment" / f"{experiment}.yaml")
+    swept = [f"{key}={value}" for key, value in params.hydra.sweeper.params.items()]
+    made.sweep([*swept, f"experiment={experiment}"], named=params.hydra.sweeper.params)
+    ((_, names),) = made._launcher.batches
+    assert len(names) == len({*names}) == jobs
+    page = (config_folder().parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{experiment}`"))
+    assert row.endswith(f"| {jobs} |")
 
 
 def test_no_jobs_at_a_time_are_refused(grid):
