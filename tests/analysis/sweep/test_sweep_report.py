@@ -72,7 +72,7 @@ def test_it_has_the_look_of_a_runs_report(written):
 def test_its_sections_are_in_order(written, page_text):
     page = page_text(written[1])
     sections = [
-        *("What may be said", "What each threshold came to", "How they learned", "Every arm"),
+        *("What each threshold came to", "How they learned", "What may be said", "Every arm"),
         *("Dice against their controls", "What was left out", "Method", "Versions"),
     ]
     places = [page.text.rindex(section) for section in sections]
