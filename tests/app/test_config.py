@@ -1,11 +1,18 @@
 """Every option composes and can be built; what cannot be is refused."""
 
 import pytest
+import torch
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from lightning_dice import SavingThrow
-from lightning_dice.app.build import build_dice, build_task, build_trainer, check_batches
+from lightning_dice.app.build import (
+    build_arm,
+    build_dice,
+    build_task,
+    build_trainer,
+    check_batches,
+)
 from lightning_dice.app.schema import config_folder
 from lightning_dice.rules import Die, SettingError
 
@@ -241,3 +248,30 @@ def test_a_missing_logger_names_its_extra(package, composed, tmp_path, monkeypat
     with pytest.raises(SettingError) as caught:
         build_trainer(config, tmp_path, model, build_dice(config))
     assert f"pip install 'lightning-dice[{package}]'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("control", "factor"), [("none", 1), ("plain", 1), ("plain_mean", 129 / 400), ("deck", 1)]
+)
+def test_a_control_trains_at_its_learning_rate(composed, control, factor):
+    config = composed(f"control={control}", "optimizer.lr=0.5")
+    model, _data = build_task(config, build_arm(config).lr_factor)
+    assert model.optimizer_factory([torch.nn.Parameter(torch.ones(1))]).defaults["lr"] == (
+        pytest.approx(0.5 * factor)
+    )
+
+
+def test_an_optimizer_without_a_learning_rate_has_no_such_control(composed):
+    config = composed("control=plain_mean")
+    config.optimizer = {"_target_": "torch.optim.Adadelta"}
+    with pytest.raises(SettingError, match="control='plain_mean': multiplies the learning rate"):
+        build_task(config, build_arm(config).lr_factor)
+    assert build_task(config)
+
+
+def test_what_trains_without_dice_is_aimed_at_nothing(composed):
+    config = composed("control=plain", "scope=tensor", "target=update", "dice.include=[nothing]")
+    settings = build_dice(config).settings
+    assert (settings["scope"], settings["target"]) == ("model", "gradient")
+    assert settings["include"] is None
+    assert dict(build_dice(config).throw.odds().scales) == {1: 1}

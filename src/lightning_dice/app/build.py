@@ -73,7 +73,11 @@ def build_task(config: DictConfig, lr_factor: float = 1.0) -> tuple[TaskModel, T
         data: TaskData = instantiate(config.data)
     with _refused("optimizer", config.optimizer):
         given = {key: value for key, value in config.optimizer.items() if value is not None}
-        given["lr"] *= lr_factor
+        if lr_factor != 1:
+            if "lr" not in given:
+                remedy = "multiplies the learning rate, and this optimizer is given none"
+                raise SettingError("control", config.control, remedy)
+            given["lr"] *= lr_factor
         optimizer = instantiate(given, _partial_=True, _convert_="all")
         optimizer([{"params": [torch.nn.Parameter(torch.zeros(1))]}])  # refuses a bad value now
     with _refused("model", config.model):
