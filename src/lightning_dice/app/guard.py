@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 from typing_extensions import override
 
-from lightning_dice.app.summary import flat_settings
+from lightning_dice.app.summary import flatten
 from lightning_dice.ranks import check_same, gather
 
 
@@ -17,12 +17,12 @@ class SameEverywhere(Callback):
     same questions wait for each other for ever.
 
     Args:
-        config: The composed configuration; what decides no result is left out.
+        config: The composed configuration. Loggers are left out: one rank has them.
         step: The optimizer step that training goes on with.
     """
 
     def __init__(self, config: DictConfig, step: int) -> None:
-        self._settings = {**flat_settings(config), "ckpt_path (its step)": step}
+        self._settings = {**flatten(config, without=["logger"]), "ckpt_path (its step)": step}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,23 @@ def flat_settings(config: DictConfig) -> dict[str, Any]:
         >>> flat_settings(OmegaConf.create({"optimizer": {"lr": 0.1}, "seed": 0, "report": True}))
         {'optimizer.lr': 0.1, 'seed': 0}
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    flat = dict(_flat({key: plain[key] for key in plain if key not in _NO_RESULT}))
+    flat = flatten(config, without=_NO_RESULT)
     devices = flat.get("trainer.devices")
     if isinstance(devices, list):  # which ones they were decides nothing
         flat["trainer.devices"] = len(devices)
     return flat
+
+
+def flatten(config: DictConfig, without: Collection[str] = ()) -> dict[str, Any]:
+    """The resolved configuration by dotted keys.
+
+    Args:
+        config: The configuration.
+        without: Keys at its top that are left out.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return dict(_flat({key: plain[key] for key in plain if key not in without}))
 
 
 def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
