@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from lightning_dice.analysis.phrases import figures
 from lightning_dice.analysis.run import Expected, number, section
+from lightning_dice.rules import controls
 
-DICE = "none"
+DICE, *_HELD_AGAINST = controls.CONTROLS
 """How a summary names the control of an arm that rolls the dice themselves."""
-CONTROLS = ("plain", "plain_mean", "plain_rms", "gaussian", "deck")
+CONTROLS = tuple(_HELD_AGAINST)
 """What dice are held against, in the order in which the report does."""
 NAMES = {
     DICE: "dice",
@@ -65,7 +66,7 @@ class Arm(NamedTuple):
         """
         if control == "plain":
             return Arm(control)
-        if control.startswith("plain"):
+        if control in controls.WITHOUT_DICE:
             return Arm(control, *(getattr(self, name) for name in THROW))
         return self._replace(control=control)
 
@@ -115,7 +116,7 @@ def read_arm(summary: Mapping[str, Any]) -> Arm:
     threshold = number(throw.get("threshold"))
     if "die" not in throw or threshold is None or threshold != threshold // 1:
         raise UnreadableError("no saving throw is on record")
-    rolled = not name.startswith("plain")
+    rolled = name not in controls.WITHOUT_DICE
     return Arm(
         name,
         str(throw["die"]),

@@ -13,12 +13,11 @@ from lightning_dice.analysis.phrases import short
 from lightning_dice.analysis.style import FAINT, INK, house_figure
 from lightning_dice.analysis.sweep.arms import DICE
 from lightning_dice.analysis.sweep.plots.frames import (
-    FIGURES,
     LINES,
     Drawing,
+    drawings,
     head,
     measure_axis,
-    reading,
 )
 from lightning_dice.analysis.sweep.results import Results, Summary
 
@@ -41,19 +40,9 @@ def dots(results: Results) -> list[Drawing]:
         for i in range(0, len(same), ROWS)
         if len(same) > 1
     ]
-    drawings: list[Drawing] = []
-    for number, some in enumerate(found[:FIGURES], start=1):
-        message = _message(results, some)
-        drawings.append(
-            Drawing(
-                f"arms-{number}" if len(found) > 1 else "arms",
-                "" if drawings else "Arm by arm",
-                message,
-                reading(_READING, number, len(found)),
-                partial(_draw, results, some, message),
-            )
-        )
-    return drawings
+    return drawings(
+        "arms", "Arm by arm", _READING, found, partial(_message, results), partial(_draw, results)
+    )
 
 
 def _message(results: Results, rows: Sequence[Summary]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ from lightning_dice.analysis.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMIL
 from lightning_dice.analysis.sweep.arms import DICE
 from lightning_dice.analysis.sweep.measure import Measure
 from lightning_dice.analysis.sweep.results import Family, Results
+
+Shown = TypeVar("Shown")
 
 COLUMNS, ROWS = 2, 3
 """Panels of one figure, side by side and above each other."""
@@ -191,18 +194,36 @@ def share_legend(figure: Figure, columns: int = 3) -> None:
         text.set_parse_math(False)
 
 
-def reading(text: str, number: int, found: int) -> str:
-    """How to read the figures of one kind, said under the last of them.
+def drawings(
+    stem: str,
+    heading: str,
+    reading: str,
+    found: Sequence[Shown],
+    message: Callable[[Shown], str],
+    draw: Callable[[Shown, str], Figure],
+) -> list[Drawing]:
+    """The figures of one kind, as many as there is room for, under one heading.
 
     Args:
-        text: What to say.
-        number: Which figure this is, from 1 on.
-        found: How many there would be.
+        stem: Their file's name; numbered where there are several.
+        heading: Of their section.
+        reading: How to read them, said under the last.
+        found: What each would show.
+        message: What one says.
+        draw: Draws one with its message.
     """
-    if number < min(found, FIGURES):
-        return ""
-    left = found - FIGURES
-    return f"{text} {counted(left, 'more figure')} would fit here." if left > 0 else text
+    shown, left = found[:FIGURES], len(found) - FIGURES
+    more = f" {counted(left, 'more figure')} would fit here." if left > 0 else ""
+    return [
+        Drawing(
+            name=f"{stem}-{number}" if len(found) > 1 else stem,
+            heading=heading if number == 1 else "",
+            message=message(one),
+            reading=reading + more if number == len(shown) else "",
+            figure=partial(draw, one, message(one)),
+        )
+        for number, one in enumerate(shown, start=1)
+    ]
 
 
 def head(figure: Figure, message: str) -> None:

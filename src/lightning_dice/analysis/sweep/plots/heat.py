@@ -15,17 +15,16 @@ from lightning_dice.analysis.readers import Floats
 from lightning_dice.analysis.style import house_figure
 from lightning_dice.analysis.sweep.arms import Arm
 from lightning_dice.analysis.sweep.plots.frames import (
-    FIGURES,
     Drawing,
     Page,
     Panel,
     cells,
+    drawings,
     head,
     measure_axis,
     name_panel,
     pages,
     panels,
-    reading,
     those_on,
 )
 from lightning_dice.analysis.sweep.results import Family, Results
@@ -41,19 +40,14 @@ _READING = (
 def heat(results: Results) -> list[Drawing]:
     """Maps of the means, where at least two dice met at least two thresholds."""
     found = [page for same in _groups(results) for page in pages(panels(same))]
-    drawings: list[Drawing] = []
-    for number, page in enumerate(found[:FIGURES], start=1):
-        message = _message(results, page)
-        drawings.append(
-            Drawing(
-                f"threshold-by-die-{number}" if len(found) > 1 else "threshold-by-die",
-                "" if drawings else "Threshold by die",
-                message,
-                reading(_READING, number, len(found)),
-                partial(_draw, results, page, message),
-            )
-        )
-    return drawings
+    return drawings(
+        "threshold-by-die",
+        "Threshold by die",
+        _READING,
+        found,
+        partial(_message, results),
+        partial(_draw, results),
+    )
 
 
 def _groups(results: Results) -> list[list[Family]]:

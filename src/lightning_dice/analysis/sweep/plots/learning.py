@@ -13,19 +13,18 @@ from matplotlib.figure import Figure
 from lightning_dice.analysis.style import BLUE, GREEN, INK, ORANGE, VERMILLION, house_figure, thin
 from lightning_dice.analysis.sweep.arms import Arm
 from lightning_dice.analysis.sweep.plots.frames import (
-    FIGURES,
     Drawing,
     Line,
     Page,
     Panel,
     cells,
     draw_line,
+    drawings,
     head,
     measure_axis,
     name_panel,
     pages,
     panels,
-    reading,
     share_legend,
     those_on,
 )
@@ -81,19 +80,14 @@ def learning(results: Results) -> list[Drawing]:
         if any((family.context, arm) in curves for arm in family.arms)
     ]
     found = [page for same in _groups(drawn) for page in pages(panels(same))]
-    drawings: list[Drawing] = []
-    for number, page in enumerate(found[:FIGURES], start=1):
-        message = _message(results, page)
-        drawings.append(
-            Drawing(
-                f"learning-{number}" if len(found) > 1 else "learning",
-                "" if drawings else "How they learned",
-                message,
-                reading(_READING, number, len(found)),
-                partial(_draw, results, curves, page, message),
-            )
-        )
-    return drawings
+    return drawings(
+        "learning",
+        "How they learned",
+        _READING,
+        found,
+        partial(_message, results),
+        partial(_draw, results, curves),
+    )
 
 
 def _groups(families: Sequence[Family]) -> list[list[Family]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,19 +15,18 @@ from lightning_dice.analysis.style import FAINT, GREEN, GREY, INK, VERMILLION, h
 from lightning_dice.analysis.sweep.arms import CONTROLS, DICE, Arm
 from lightning_dice.analysis.sweep.labels import short_name
 from lightning_dice.analysis.sweep.plots.frames import (
-    FIGURES,
     LINES,
     Drawing,
     Page,
     Panel,
     cells,
     draw_line,
+    drawings,
     head,
     measure_axis,
     name_panel,
     pages,
     panels,
-    reading,
     share_legend,
     those_on,
 )
@@ -45,21 +43,20 @@ _READING = (
 def thresholds(results: Results) -> list[Drawing]:
     """Figures of the metric against the threshold, where there are several thresholds."""
     swept = [family for family in results.families if len(family.arms) > 1]
-    drawings: list[Drawing] = []
     found = [(throw, page) for throw, same in _by_throw(swept) for page in pages(panels(same))]
-    for number, (throw, page) in enumerate(found[:FIGURES], start=1):
-        name = results.labels.throw(throw)
-        message = _message(results, page)
-        drawings.append(
-            Drawing(
-                f"thresholds-{number}" if len(found) > 1 else "thresholds",
-                "" if drawings else "What each threshold came to",
-                f"{name}: {message}" if name else message,
-                reading(_READING, number, len(found)),
-                partial(_draw, results, page, f"{name}: {message}" if name else message),
-            )
-        )
-    return drawings
+
+    def message(one: tuple[Arm, Page]) -> str:
+        name, said = results.labels.throw(one[0]), _message(results, one[1])
+        return f"{name}: {said}" if name else said
+
+    return drawings(
+        "thresholds",
+        "What each threshold came to",
+        _READING,
+        found,
+        message,
+        lambda one, said: _draw(results, one[1], said),
+    )
 
 
 def _by_throw(families: Sequence[Family]) -> list[tuple[Arm, list[Family]]]:
