@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -71,9 +71,9 @@ class Grid:
                 with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
                     self._launch(left, folder)
         except (KeyboardInterrupt, SystemExit):
-            _say(_standing(jobs, left, folder), "the same command goes on")
+            _say(_standing(_ends(jobs, folder), len(left), folder), "the same command goes on")
             raise
-        _conclude(jobs, left, folder)
+        _conclude(_ends(jobs, folder), len(left), folder)
 
     def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of each key, in the order in which keys are first said."""
@@ -164,20 +164,28 @@ def _status(folder: Path, job: Planned) -> str:
     return str(summary_of(folder / job.name).get("status"))
 
 
-def _conclude(jobs: Sequence[Planned], left: Sequence[Planned], folder: Path) -> None:
+_Ends = Mapping[str, Mapping[str, Any]]
+"""The summary of each run, by its name."""
+
+
+def _ends(jobs: Sequence[Planned], folder: Path) -> _Ends:
+    return {job.name: summary_of(folder / job.name) for job in jobs}
+
+
+def _conclude(ends: _Ends, tried: int, folder: Path) -> None:
     """Say what came of the sweep, in a few lines."""
-    _say(_standing(jobs, left, folder), *_reasons(jobs, folder, "refused"))
-    if any(_status(folder, job) == "finished" for job in jobs):
+    _say(_standing(ends, tried, folder), *_reasons(ends, "refused"))
+    if any(summary.get("status") == "finished" for summary in ends.values()):
         _say(f"what they found: lightning-dice report {folder}")
-    failed = list(_reasons(jobs, folder, "failed"))
+    failed = list(_reasons(ends, "failed"))
     if failed:
         raise SweepEnded("\n".join([*failed, "the same command tries them again"]))
 
 
-def _standing(jobs: Sequence[Planned], left: Sequence[Planned], folder: Path) -> str:
-    finished = sum(_status(folder, job) == "finished" for job in jobs)
-    before = f", {len(jobs) - len(left)} of them before" if len(left) < len(jobs) else ""
-    return f"{finished} of {len(jobs)} runs have finished in {folder}{before}"
+def _standing(ends: _Ends, tried: int, folder: Path) -> str:
+    finished = sum(summary.get("status") == "finished" for summary in ends.values())
+    before = f", {len(ends) - tried} of them before" if tried < len(ends) else ""
+    return f"{finished} of {len(ends)} runs have finished in {folder}{before}"
 
 
 def _say(*lines: str) -> None:
@@ -186,14 +194,13 @@ def _say(*lines: str) -> None:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _reasons(jobs: Sequence[Planned], folder: Path, status: str) -> Iterator[str]:
+def _reasons(ends: _Ends, status: str) -> Iterator[str]:
     """A line for each reason for which runs have that status."""
     reasons: dict[str, list[str]] = {}
-    for job in jobs:
-        summary = summary_of(folder / job.name)
+    for name, summary in ends.items():
         if summary.get("status") == status:
             reason = next(iter(str(summary.get("error") or "").splitlines()), "")
-            reasons.setdefault(reason, []).append(job.name)
+            reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"{status}: {reason} ({names[0]}{more})"
