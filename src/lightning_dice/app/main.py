@@ -20,6 +20,7 @@ from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.sweeps import train_job
 from lightning_dice.app.sweeps.progress import SweepProgress
 from lightning_dice.app.train import Summary, train
+from lightning_dice.app.tuned import register_resolver
 from lightning_dice.rules import SettingError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -51,6 +52,7 @@ def main() -> None:
 
 
 def _job(config: DictConfig) -> float | None:
+    register_resolver()  # this may be a process that a launcher has made
     hydra_config = HydraConfig.get()
     folder, choices = Path(hydra_config.runtime.output_dir), hydra_config.runtime.choices
     if hydra_config.mode is RunMode.MULTIRUN:

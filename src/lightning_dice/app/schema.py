@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 import lightning_dice
+from lightning_dice.app.tuned import register_resolver
 from lightning_dice.rules import SavingThrow
 
 
@@ -75,6 +76,7 @@ class PythonDocsConfig:
     context: int = MISSING
     batch_size: int = MISSING
     val_fraction: float = MISSING
+    label_noise: float = MISSING
 
 
 @dataclass
@@ -82,6 +84,7 @@ class DigitsConfig:
     _target_: str = MISSING
     batch_size: int = MISSING
     val_fraction: float = MISSING
+    label_noise: float = MISSING
 
 
 @dataclass
@@ -106,6 +109,38 @@ class SGDConfig:
     nesterov: bool | None = None
     foreach: bool | None = None
     fused: bool | None = None
+
+
+@dataclass
+class RMSpropConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    alpha: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    eps: float | None = None
+    centered: bool | None = None
+    foreach: bool | None = None
+
+
+@dataclass
+class AdafactorConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    beta2_decay: float | None = None
+    d: float | None = None
+    foreach: bool | None = None
+
+
+@dataclass
+class MuonConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    adamw_ratio: float = MISSING
+    adamw_betas: list[float] = MISSING
 
 
 @dataclass
@@ -141,6 +176,7 @@ class TrainConfig:
     data: Any = MISSING
     optimizer: Any = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tuned: Any = None
     logger: Any = None
     seed: int = MISSING
     ckpt_path: str | None = MISSING
@@ -151,7 +187,8 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under ``schema/``."""
+    """Make the schemas known to Hydra under ``schema/``, and ``${tuned:...}`` to OmegaConf."""
+    register_resolver()
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConfig)
     store.store(group="schema", name="trainer", node=TrainerConfig)
@@ -161,3 +198,6 @@ def register() -> None:
     store.store(group="schema/data", name="digits", node=DigitsConfig)
     store.store(group="schema/optimizer", name="adamw", node=AdamWConfig)
     store.store(group="schema/optimizer", name="sgd", node=SGDConfig)
+    store.store(group="schema/optimizer", name="rmsprop", node=RMSpropConfig)
+    store.store(group="schema/optimizer", name="adafactor", node=AdafactorConfig)
+    store.store(group="schema/optimizer", name="muon", node=MuonConfig)

@@ -19,7 +19,7 @@ from lightning_dice.rules import Arm, Odds, SavingThrow
 
 NAME = "summary.json"
 FORMAT = 1
-_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "progress")
+_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "progress", "tuned")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 

@@ -36,19 +36,24 @@ class TaskData(LightningDataModule, ABC):
     Args:
         batch_size: Examples in a mini-batch, on each device.
         val_fraction: Share of the examples held out, between 0 and 1.
+        label_noise: Share of the labels to train on that are wrong, 0 to 1; those held out are
+            right.
     """
 
     kind: ClassVar[str]
     """What one example is: models say which kind they take."""
 
-    def __init__(self, batch_size: int, val_fraction: float) -> None:
+    def __init__(self, batch_size: int, val_fraction: float, label_noise: float) -> None:
         super().__init__()
         if batch_size < 1:
             raise SettingError("data.batch_size", batch_size, "expected 1 or more")
         if not 0 < val_fraction < 1:
             raise SettingError("data.val_fraction", val_fraction, "expected between 0 and 1")
+        if not 0 <= label_noise <= 1:
+            raise SettingError("data.label_noise", label_noise, "expected a share from 0 to 1")
         self.batch_size = batch_size
         self.val_fraction = val_fraction
+        self.label_noise = label_noise
 
     @abstractmethod
     def split(self) -> tuple[Dataset[Batch], Dataset[Batch]]:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, TensorDataset
 from typing_extensions import override
 
 from lightning_dice.app.data.base import Baseline, Batch, TaskData, random_split
+from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.rules import SettingError
 
 
@@ -19,6 +20,7 @@ class Digits(TaskData):
     Args:
         batch_size: Images in a mini-batch.
         val_fraction: Share of the images held out, the same ones on every run.
+        label_noise: Share of the other images whose digit is replaced by another one, 0 to 1.
 
     Raises:
         SettingError: If scikit-learn is not installed.
@@ -29,7 +31,8 @@ class Digits(TaskData):
     @override
     def split(self) -> tuple[Dataset[Batch], Dataset[Batch]]:
         images, labels, train, val = self._load()
-        return _pairs(images[train], labels[train]), _pairs(images[val], labels[val])
+        noisy = with_wrong_labels(labels[train], self.label_noise)
+        return _pairs(images[train], noisy), _pairs(images[val], labels[val])
 
     @override
     def baseline(self) -> Baseline:

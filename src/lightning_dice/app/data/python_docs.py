@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from lightning_dice.app.data.base import Baseline, Batch, TaskData
+from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.rules import SettingError
 
 BYTES = 256
@@ -32,6 +33,7 @@ class Windows(Dataset[Batch]):
     Args:
         text: Shape ``(N,)``, N > context.
         context: Bytes in a window.
+        answers: Where the bytes that follow are read from, shape ``(N,)``; ``text`` by default.
 
     Example:
         >>> windows = Windows(torch.tensor([10, 11, 12, 13, 14], dtype=torch.uint8), context=2)
@@ -39,9 +41,10 @@ class Windows(Dataset[Batch]):
         (2, (tensor([12, 13]), tensor([13, 14])))
     """
 
-    def __init__(self, text: Tensor, context: int) -> None:
+    def __init__(self, text: Tensor, context: int, answers: Tensor | None = None) -> None:
         self.text = text
         self.context = context
+        self.answers = text if answers is None else answers
 
     def __len__(self) -> int:
         return (len(self.text) - 1) // self.context
@@ -51,8 +54,8 @@ class Windows(Dataset[Batch]):
 
     def window(self, start: int) -> Batch:
         """The window at ``start``: inputs and targets, each of shape ``(context,)``, int64."""
-        chunk = self.text[start : start + self.context + 1].long()
-        return chunk[:-1], chunk[1:]
+        end = start + self.context
+        return self.text[start:end].long(), self.answers[start + 1 : end + 1].long()
 
 
 class ShiftedWindows(Windows):
@@ -72,12 +75,16 @@ class PythonDocs(TaskData):
         context: Bytes in a window, 1 or more.
         batch_size: Windows in a mini-batch.
         val_fraction: Share of the text held out.
+        label_noise: Share of the other bytes that are another byte where they are to be predicted,
+            and themselves where they are read.
     """
 
     kind: ClassVar[str] = "text"
 
-    def __init__(self, context: int, batch_size: int, val_fraction: float) -> None:
-        super().__init__(batch_size, val_fraction)
+    def __init__(
+        self, context: int, batch_size: int, val_fraction: float, label_noise: float
+    ) -> None:
+        super().__init__(batch_size, val_fraction, label_noise)
         if context < 1:
             raise SettingError("data.context", context, "expected 1 or more")
         self.context = context
@@ -89,7 +96,8 @@ class PythonDocs(TaskData):
             raise SettingError(
                 "data.context", self.context, f"only {len(val)} bytes are held out; take fewer"
             )
-        return ShiftedWindows(train, self.context), Windows(val, self.context)
+        answers = with_wrong_labels(train, self.label_noise)
+        return ShiftedWindows(train, self.context, answers), Windows(val, self.context)
 
     @override
     def baseline(self) -> Baseline:

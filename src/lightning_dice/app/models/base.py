@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
-from torch.optim import Optimizer
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
+from lightning_dice.app.optimizers import OptimizerFactory, parameter_groups
 from lightning_dice.rules import SettingError
-
-OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
 class Metric(NamedTuple):
@@ -32,7 +30,7 @@ class Metric(NamedTuple):
     mode: Literal["min", "max"]
 
 
-class TaskModel(LightningModule):
+class TaskModel(LightningModule, ABC):
     """A network, its optimizer, and a cosine schedule with warm-up.
 
     Args:
@@ -53,16 +51,13 @@ class TaskModel(LightningModule):
         self.optimizer_factory = optimizer
         self.warmup = warmup
 
+    @abstractmethod
+    def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Logits ``(N, C)`` and labels ``(N,)`` of a batch."""
+
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = self.optimizer_factory(
-            [
-                {"params": [p for p in parameters if p.ndim >= 2]},
-                # Gains and biases set a scale; decay would pull it to 0 for no reason.
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ]
-        )
+        optimizer = self.optimizer_factory(parameter_groups(self, self.optimizer_factory))
         total = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: warmup_cosine(step, total, self.warmup))
         return {

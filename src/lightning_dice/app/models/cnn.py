@@ -9,7 +9,8 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from torchmetrics.functional import accuracy
 from typing_extensions import override
 
-from lightning_dice.app.models.base import Metric, OptimizerFactory, TaskModel
+from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.optimizers import OptimizerFactory
 from lightning_dice.rules import SettingError
 
 CLASSES = 10
@@ -49,16 +50,19 @@ class ImageClassifier(TaskModel):
         super().__init__(network, optimizer, warmup)
 
     @override
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def predict(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        loss = F.cross_entropy(self.network(images), labels)
+        return self.network(images), labels
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = F.cross_entropy(*self.predict(batch))
         self.log("train_loss", loss)
         return loss
 
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        images, labels = batch
-        logits = self.network(images)
+        logits, labels = self.predict(batch)
         values = {
             "val_loss": F.cross_entropy(logits, labels),
             "val_accuracy": accuracy(logits, labels, task="multiclass", num_classes=CLASSES),

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from typing_extensions import override
 
-from lightning_dice.app.models.base import Metric, OptimizerFactory, TaskModel
+from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.optimizers import OptimizerFactory
 from lightning_dice.rules import SettingError
 
 BYTES = 256
@@ -143,15 +144,17 @@ class LanguageModel(TaskModel):
         super().__init__(GPT(context, layers, heads, width, dropout), optimizer, warmup)
 
     @override
+    def predict(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        inputs, targets = batch
+        return self.network(inputs).flatten(0, 1), targets.flatten()
+
+    @override
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = self._loss(batch)
+        loss = F.cross_entropy(*self.predict(batch))
         self.log("train_loss", loss)
         return loss
 
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self.log("val_loss", self._loss(batch), batch_size=len(batch[0]), sync_dist=True)
-
-    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, targets = batch
-        return F.cross_entropy(self.network(inputs).flatten(0, 1), targets.flatten())
+        loss = F.cross_entropy(*self.predict(batch))
+        self.log("val_loss", loss, batch_size=len(batch[0]), sync_dist=True)
