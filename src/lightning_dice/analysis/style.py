@@ -19,6 +19,7 @@ from lightning_dice.analysis.readers import Floats, Ints
 from lightning_dice.rules import Outcome
 
 BLUE, SKY, GREEN, ORANGE, VERMILLION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
+PURPLE = "#CC79A7"
 """Colours of Okabe and Ito, which people with any colour vision tell apart."""
 INK, GREY, FAINT = "#222222", "#767676", "#BDBDBD"
 

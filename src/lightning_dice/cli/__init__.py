@@ -7,6 +7,7 @@ import click
 from lightning_dice import __version__
 from lightning_dice.cli.odds import odds
 from lightning_dice.cli.report import report
+from lightning_dice.cli.tolerance import tolerance
 
 __all__ = ["main"]
 
@@ -19,3 +20,4 @@ def main() -> None:
 
 main.add_command(odds)
 main.add_command(report)
+main.add_command(tolerance)

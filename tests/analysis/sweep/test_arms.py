@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from lightning_dice.analysis.sweep.arms import CONTROLS, DICE, Arm, read_arm, read_odds
+from lightning_dice.analysis.sweep.arms import CONTROLS, DICE, Arm, read_arm, read_odds, read_shares
 from lightning_dice.analysis.sweep.contexts import context_columns, context_order
 from lightning_dice.analysis.sweep.labels import cell
 from lightning_dice.rules import SavingThrow
@@ -45,6 +45,14 @@ def test_a_summary_from_before_controls_is_of_dice(make_summary):
 
 def test_plain_has_no_odds(make_summary):
     assert read_odds(make_summary(0.9, control="plain")) == (None, None)
+    assert read_shares(make_summary(0.9, control="plain")) == (None, None)
+
+
+@pytest.mark.parametrize("control", [DICE, "plain_mean", "gaussian", "deck"])
+def test_shares_are_those_of_the_saving_throw(make_summary, control):
+    odds = SavingThrow("d20", 12).odds()
+    summary = make_summary(0.9, control=control, throw=SavingThrow("d20", 12))
+    assert read_shares(summary) == (float(odds.inverse), float(odds.discard))
 
 
 def test_own_tables_are_told_apart_and_named(sweep):

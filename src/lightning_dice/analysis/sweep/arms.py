@@ -129,12 +129,14 @@ def read_arm(summary: Mapping[str, Any]) -> Arm:
 
 def read_odds(summary: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """E[s] and efficiency of the saving throw that a run's arm has."""
-    control = section(summary, "control")
-    odds = section(control, "odds")
-    if not odds and control.get("name", DICE) == DICE:
-        odds = section(summary, "odds")
-    expected = Expected.read(odds)
+    expected = _expected(summary)
     return (None, None) if expected is None else (expected.mean, expected.efficiency)
+
+
+def read_shares(summary: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The shares of rolls that invert and that discard, by the same odds."""
+    expected = _expected(summary)
+    return (None, None) if expected is None else (expected.inverse, expected.discard)
 
 
 def scaling_labels(scalings: Iterable[str]) -> dict[str, str]:
@@ -163,6 +165,14 @@ def factors(table: str) -> str:
         "discard" if factor is None else figures(factor) if number(factor) is not None else "?"
         for factor in json.loads(table)
     )
+
+
+def _expected(summary: Mapping[str, Any]) -> Expected | None:
+    control = section(summary, "control")
+    odds = section(control, "odds")
+    if not odds and control.get("name", DICE) == DICE:
+        odds = section(summary, "odds")
+    return Expected.read(odds)
 
 
 def _word(value: object) -> str:

@@ -10,7 +10,15 @@ from lightning_dice.analysis.phrases import figures
 from lightning_dice.analysis.sweep.arms import DICE, NAMES, PLACE, Arm
 from lightning_dice.analysis.sweep.gather import Context, Sweep
 
-_SPELLED = {"sgd": "SGD", "adamw": "AdamW", "adam": "Adam"}
+_SPELLED = {
+    "sgd": "SGD",
+    "pure_sgd": "SGD, no momentum",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "rmsprop": "RMSprop",
+    "adafactor": "Adafactor",
+    "muon": "Muon",
+}
 _SAID = {
     "target": "target {}",
     "scope": "scope {}",

@@ -9,7 +9,13 @@ import numpy as np
 
 from lightning_dice.analysis.readers import Series, read_metrics
 from lightning_dice.analysis.run import finite, section
-from lightning_dice.analysis.sweep.arms import Arm, UnreadableError, read_arm, read_odds
+from lightning_dice.analysis.sweep.arms import (
+    Arm,
+    UnreadableError,
+    read_arm,
+    read_odds,
+    read_shares,
+)
 from lightning_dice.analysis.sweep.find import SUMMARY, Found, LeftOut
 from lightning_dice.analysis.sweep.measure import Measure
 from lightning_dice.analysis.words import last_line
@@ -104,6 +110,7 @@ def describe(reading: Reading, series: Series) -> dict[str, Any]:
     drawn = series.finite.value
     best = (drawn.max() if measure.mode == "max" else drawn.min()) if len(drawn) else None
     mean, efficiency = read_odds(summary)
+    inverse, discard = read_shares(summary)
     numbers = {
         "final": finite(section(summary, "metrics").get(measure.metric)),
         "best": best,
@@ -112,6 +119,9 @@ def describe(reading: Reading, series: Series) -> dict[str, Any]:
         "baseline": finite(section(summary, "baseline").get("value")),
         "mean_scale": mean,
         "efficiency": efficiency,
+        "inverse": inverse,
+        "discard": discard,
+        "lr": finite(section(summary, "settings").get("optimizer.lr")),
     }
     floats = {name: np.nan if value is None else float(value) for name, value in numbers.items()}
     return {
