@@ -28,7 +28,7 @@ class TestCorpus:
         assert 'The "assert" statement' in text
 
     def test_the_end_is_held_out(self):
-        data = PythonDocs(context=16, batch_size=4, val_fraction=0.25)
+        data = PythonDocs(context=16, batch_size=4, val_fraction=0.25, label_noise=0.0)
         data.setup("fit")
         text = read_corpus()
         joined = torch.cat((data.train.text, data.val.text))
@@ -36,7 +36,7 @@ class TestCorpus:
         assert len(data.val.text) == round(0.25 * len(text))
 
     def test_a_context_longer_than_what_is_held_out(self):
-        data = PythonDocs(context=10**7, batch_size=4, val_fraction=0.1)
+        data = PythonDocs(context=10**7, batch_size=4, val_fraction=0.1, label_noise=0.0)
         with pytest.raises(SettingError, match=r"data\.context=10000000: only \d+ bytes"):
             data.setup("fit")
 
@@ -77,7 +77,7 @@ class TestBigram:
         assert bigram_loss(text_of(train), text_of(val)) == pytest.approx(expected)
 
     def test_it_knows_more_than_single_bytes_do(self):
-        data = PythonDocs(context=16, batch_size=4, val_fraction=0.1)
+        data = PythonDocs(context=16, batch_size=4, val_fraction=0.1, label_noise=0.0)
         name, value = data.baseline()
         val = bytes(data.split()[1].text.tolist())
         counts = Counter(val)
@@ -88,7 +88,7 @@ class TestBigram:
 
 class TestDigits:
     def test_every_image_is_in_one_set(self):
-        data = Digits(batch_size=8, val_fraction=0.2)
+        data = Digits(batch_size=8, val_fraction=0.2, label_noise=0.0)
         data.setup("fit")
         (train, labels), (val, val_labels) = data.train.tensors, data.val.tensors
         assert len(train) + len(val) == 1797
@@ -99,7 +99,7 @@ class TestDigits:
         assert set(labels.tolist()) == set(val_labels.tolist()) == set(range(10))
 
     def test_the_baseline_is_the_commonest_digit(self):
-        data = Digits(batch_size=8, val_fraction=0.2)
+        data = Digits(batch_size=8, val_fraction=0.2, label_noise=0.0)
         train, val = data.split()
         commonest = Counter(train.tensors[1].tolist()).most_common(1)[0][0]
         right = sum(label == commonest for label in val.tensors[1].tolist())
@@ -108,7 +108,7 @@ class TestDigits:
     def test_without_scikit_learn_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
         with pytest.raises(SettingError, match=r"pip install 'lightning-dice\[digits\]'"):
-            Digits(batch_size=8, val_fraction=0.2).setup("fit")
+            Digits(batch_size=8, val_fraction=0.2, label_noise=0.0).setup("fit")
 
 
 def test_splits_do_not_depend_on_the_global_seed():
@@ -119,7 +119,7 @@ def test_splits_do_not_depend_on_the_global_seed():
 
 
 def test_batches_are_full_in_training_and_complete_in_validation():
-    data = Digits(batch_size=100, val_fraction=0.2)
+    data = Digits(batch_size=100, val_fraction=0.2, label_noise=0.0)
     data.setup("fit")
     assert {len(labels) for _, labels in data.train_dataloader()} == {100}
     assert sum(len(labels) for _, labels in data.val_dataloader()) == len(data.val)

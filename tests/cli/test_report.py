@@ -100,7 +100,6 @@ def test_what_it_needs_is_named(sweep, missing):
 
 
 def test_any_other_missing_module_is_an_error_as_it_is(sweep, monkeypatch):
-    monkeypatch.setattr(sys.modules["lightning_dice.cli.report"], "_NEEDED", ())
     monkeypatch.setitem(sys.modules, "lightning_dice.analysis.sweep.gather", None)
     assert isinstance(run(sweep).exception, ModuleNotFoundError)
 

@@ -68,6 +68,7 @@ def quieten() -> None:
     """Leave the terminal to the progress bar; warnings are one line each."""
     for package in ("lightning.pytorch", "lightning.fabric", *_LAUNCHERS):
         logging.getLogger(package).setLevel(logging.WARNING)
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what cannot be found is raised
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", "The `srun` command is available")  # processes are ours
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")

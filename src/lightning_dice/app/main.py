@@ -30,6 +30,7 @@ def main() -> None:
     """Run ``lightning-dice-train``."""
     quieten()
     register()
+    _let_import_from(str(Path.cwd()))
     folder = config_folder()
     # Hydra prints its own way, traceback and all, unless it is told to raise.
     full_error = os.environ.get(FULL_ERROR) == "1"
@@ -54,6 +55,7 @@ def main() -> None:
 def _job(config: DictConfig) -> float | None:
     register_resolver()  # this may be a process that a launcher has made
     hydra_config = HydraConfig.get()
+    _let_import_from(hydra_config.runtime.cwd)
     folder, choices = Path(hydra_config.runtime.output_dir), hydra_config.runtime.choices
     if hydra_config.mode is RunMode.MULTIRUN:
         summary = train_job(config, folder, choices, int(hydra_config.job.num))
@@ -62,6 +64,12 @@ def _job(config: DictConfig) -> float | None:
         _say(summary, folder)
     value: float | None = summary["metrics"].get(summary["task"]["metric"])
     return value  # what a sweeper minimises or maximises
+
+
+def _let_import_from(folder: str) -> None:
+    """Let a configuration name one's own modules, as ``python -m`` would: a script does not."""
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, where it hides nothing
 
 
 def _check_sweep(arguments: Sequence[str]) -> None:
@@ -97,11 +105,11 @@ def _say(summary: Summary, folder: Path) -> None:
     task, baseline, rolls = summary["task"], summary["baseline"], summary["rolls"]
     name = task["metric"].replace("val_", "validation ")
     value = summary["metrics"].get(task["metric"])
-    shown = "not measured" if value is None else f"{value:.3f} {task['unit']}"
+    shown = "not measured" if value is None else f"{value:.3f} {task['unit']}".rstrip()
+    beside = f" ({baseline['name']} {baseline['value']:.3f})" if baseline else ""
     console = Console()
     lines = (
-        f"{name} {shown} ({baseline['name']} {baseline['value']:.3f}) "
-        f"after {summary['steps']} steps in {summary['wall_time']:.0f} s",
+        f"{name} {shown}{beside} after {summary['steps']} steps in {summary['wall_time']:.0f} s",
         f"{rolls['count']} rolls, mean scale {rolls['mean_scale'] or 0:.3f} "
         f"(expected {summary['odds']['mean']:.3f})",
         f"report: {_near(folder / 'report.html')}",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from typing import Any
 
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,6 +17,49 @@ Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 """Parameters or groups of them, as every optimizer of torch takes them."""
 OptimizerFactory = Callable[[Parameters], Optimizer]
 Group = dict[str, Any]
+
+
+class Offered:
+    """A factory that knows whether it has been called.
+
+    Args:
+        func: The factory.
+        factor: What the learning rates of its optimizer are multiplied by.
+    """
+
+    def __init__(self, func: OptimizerFactory, factor: float = 1.0) -> None:
+        self.func = func
+        self.used = False
+        self._factor = factor
+
+    def __call__(self, parameters: Parameters) -> Optimizer:
+        """Make an optimizer."""
+        self.used = True
+        optimizer = self.func(parameters)
+        for group in optimizer.param_groups if self._factor != 1 else ():
+            if "lr" not in group:
+                remedy = "multiplies the learning rate, and this optimizer has none"
+                raise SettingError("control", "plain_mean", remedy)
+            group["lr"] *= self._factor
+        return optimizer
+
+
+def hold_to(model: LightningModule, offered: Offered) -> None:
+    """Let a model fail that makes another optimizer than the one that it was offered.
+
+    Runs would be compared by optimizers that none of them has.
+    """
+    own = model.configure_optimizers
+
+    @wraps(own)
+    def configure_optimizers() -> OptimizerLRScheduler:
+        made = own()
+        if not offered.used:
+            remedy = "its configure_optimizers makes no use of the `optimizer` that it was given"
+            raise SettingError("model", type(model).__name__, remedy)
+        return made
+
+    model.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
 
 
 def parameter_groups(module: nn.Module, factory: OptimizerFactory) -> list[Group]:
@@ -33,7 +79,7 @@ def parameter_groups(module: nn.Module, factory: OptimizerFactory) -> list[Group
         [[(2, 3)], [(2,)], [(5, 3)]]
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    apart = getattr(factory, "func", factory) is muon
+    apart = _innermost(factory) is muon
     embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding) and apart}
     groups: list[Group] = [
         {"params": [p for p in parameters if p.ndim >= 2 and id(p) not in embeddings]},
@@ -44,6 +90,12 @@ def parameter_groups(module: nn.Module, factory: OptimizerFactory) -> list[Group
         held = [p for p in parameters if id(p) in embeddings]
         groups.append({"params": held, "use_muon": False})
     return groups
+
+
+def _innermost(factory: Any) -> Any:
+    while hasattr(factory, "func"):  # partial, Offered
+        factory = factory.func
+    return factory
 
 
 def muon(
@@ -95,7 +147,7 @@ def muon(
 
 def _as_groups(parameters: Parameters) -> list[Group]:
     given: list[Any] = list(parameters)
-    return [{"params": given}] if isinstance(given[0], Tensor) else given
+    return [{"params": given}] if given and isinstance(given[0], Tensor) else given
 
 
 def _parted(group: Group) -> list[Group]:

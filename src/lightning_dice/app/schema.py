@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 import lightning_dice
 from lightning_dice.app.tuned import register_resolver
@@ -169,6 +169,13 @@ class TrainerConfig:
 
 
 @dataclass
+class MetricConfig:
+    name: str | None = MISSING
+    unit: str | None = MISSING
+    mode: str | None = MISSING
+
+
+@dataclass
 class TrainConfig:
     saving_throw: SavingThrowConfig = field(default_factory=SavingThrowConfig)
     dice: DiceConfig = field(default_factory=DiceConfig)
@@ -177,12 +184,14 @@ class TrainConfig:
     optimizer: Any = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tuned: Any = None
+    metric: MetricConfig = field(default_factory=MetricConfig)
     logger: Any = None
     seed: int = MISSING
     ckpt_path: str | None = MISSING
     control: str = MISSING
     report: bool = MISSING
     checkpoints: bool = MISSING
+    trajectory: int = MISSING
     progress: bool = MISSING
 
 
@@ -196,6 +205,9 @@ def register() -> None:
     store.store(group="schema/model", name="cnn", node=CNNConfig)
     store.store(group="schema/data", name="python_docs", node=PythonDocsConfig)
     store.store(group="schema/data", name="digits", node=DigitsConfig)
+    for group in ("model", "data"):  # which takes any setting
+        own = OmegaConf.create({"_target_": MISSING}, flags={"struct": False})
+        store.store(group=f"schema/{group}", name="own", node=own)
     store.store(group="schema/optimizer", name="adamw", node=AdamWConfig)
     store.store(group="schema/optimizer", name="sgd", node=SGDConfig)
     store.store(group="schema/optimizer", name="rmsprop", node=RMSpropConfig)

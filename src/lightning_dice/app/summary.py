@@ -13,13 +13,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice import __version__
+from lightning_dice.app.models.base import Metric
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.metrics.functional import OUTCOMES, luck
 from lightning_dice.rules import Arm, Odds, SavingThrow
 
 NAME = "summary.json"
 FORMAT = 1
-_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "progress", "tuned")
+OWN = "own"
+"""The option for a model, or for data, that this package does not have."""
+_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "trajectory", "progress", "tuned")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 
@@ -47,6 +50,15 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     summary: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
     return summary
+
+
+def describe_task(choices: Mapping[str, str], config: DictConfig, metric: Metric) -> dict[str, str]:
+    """What was trained on what, and what it is judged by; one's own has the name of its class."""
+    chosen = {group: choices[group] for group in ("data", "model", "optimizer")}
+    for group, choice in chosen.items():
+        if choice == OWN:
+            chosen[group] = str(config[group]._target_).rpartition(".")[2]
+    return {**chosen, "metric": metric.name, "unit": metric.unit, "mode": metric.mode}
 
 
 def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:

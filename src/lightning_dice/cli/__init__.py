@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from lightning_dice import __version__
+from lightning_dice.cli.landscape import landscape
 from lightning_dice.cli.odds import odds
 from lightning_dice.cli.report import report
+from lightning_dice.cli.stress import stress
 from lightning_dice.cli.tolerance import tolerance
 
 __all__ = ["main"]
@@ -18,6 +20,5 @@ def main() -> None:
     """Roll-to-Train for PyTorch Lightning."""
 
 
-main.add_command(odds)
-main.add_command(report)
-main.add_command(tolerance)
+for command in (landscape, odds, report, stress, tolerance):
+    main.add_command(command)

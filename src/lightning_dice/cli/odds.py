@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 
+from lightning_dice.cli.refusals import Refused
 from lightning_dice.rules import SCALINGS, SavingThrow, SettingError, advice, meaning
 from lightning_dice.rules.saving_throw import Normalize
 
@@ -17,10 +18,6 @@ _DEFAULTS = {
     name: parameter.default for name, parameter in inspect.signature(SavingThrow).parameters.items()
 }
 _DISCARD = ("none", "null", "discard")
-
-
-class _Refused(click.ClickException):
-    exit_code = 2
 
 
 @click.command(
@@ -73,10 +70,10 @@ def odds(die: str, threshold: int, scaling: str, normalize: Normalize, as_json: 
 
         show(throw)
     except SettingError as error:
-        raise _Refused(str(error)) from error
+        raise Refused(str(error)) from error
     except OverflowError as error:
         # Factors may be as large as a float; their squares are not always one.
-        raise _Refused(f"scaling={scaling!r}: too large for the odds to be shown") from error
+        raise Refused(f"scaling={scaling!r}: too large for the odds to be shown") from error
 
 
 def parse_scaling(text: str) -> str | list[float | None]:

@@ -6,14 +6,10 @@ from pathlib import Path
 
 import click
 
+from lightning_dice.cli.refusals import needing, refusing
 from lightning_dice.rules import SettingError
 
-_NEEDED = ("pandas", "scipy", "statsmodels")
 _RUN = ("summary.json", "rolls.csv")
-
-
-class _Refused(click.ClickException):
-    exit_code = 2
 
 
 @click.command(
@@ -33,13 +29,11 @@ Examples:
 )
 def report(folders: tuple[str, ...], out: str | None) -> None:
     """Report of a run, or of every run below the folders."""
-    try:
+    with refusing():
         if len(folders) == 1 and any((Path(folders[0]) / name).is_file() for name in _RUN):
             _report_run(folders[0], out)
         else:
             _report_sweep(folders, out)
-    except SettingError as error:
-        raise _Refused(str(error)) from error
 
 
 def _report_run(folder: str, out: str | None) -> None:
@@ -51,17 +45,11 @@ def _report_run(folder: str, out: str | None) -> None:
 
 
 def _report_sweep(folders: tuple[str, ...], out: str | None) -> None:
-    try:
+    with needing("report"):
         from lightning_dice.analysis.sweep.gather import Sweep
         from lightning_dice.analysis.sweep.headline import headline
         from lightning_dice.analysis.sweep.report import left_out_line, write_results
         from lightning_dice.analysis.sweep.results import Results
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
-            raise
-        raise _Refused(
-            "needs pandas, SciPy and statsmodels; pip install 'lightning-dice[report]'"
-        ) from error
 
     results = Results.of(Sweep.load(folders))
     page = write_results(results, out)

@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lightning_dice.rules import SettingError
+from lightning_dice.cli.refusals import needing, refusing
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lightning_dice.analysis.tolerance import Tolerance
 
-_NEEDED = ("pandas", "scipy", "statsmodels")
 _SHOWN = ("optimizer", "rank", "kept on average", "95 % CI")
-
-
-class _Refused(click.ClickException):
-    exit_code = 2
 
 
 @click.command(
@@ -44,26 +39,18 @@ Examples:
 )
 def tolerance(folders: tuple[str, ...], within: str | None, out: str | None) -> None:
     """Which optimizer withstands most, and where each breaks, of a sweep below the folders."""
-    try:
+    with refusing():
         _report(folders, within, out)
-    except SettingError as error:
-        raise _Refused(str(error)) from error
 
 
 def _report(folders: tuple[str, ...], within: str | None, out: str | None) -> None:
-    try:
+    with needing("report"):
         from lightning_dice.analysis.sweep.gather import Sweep
         from lightning_dice.analysis.sweep.report import left_out_line
         from lightning_dice.analysis.tolerance.report import write_study
         from lightning_dice.analysis.tolerance.study import Tolerance
         from lightning_dice.analysis.tolerance.within import WITHIN
         from lightning_dice.analysis.tolerance.wording import lead
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
-            raise
-        raise _Refused(
-            "needs pandas, SciPy and statsmodels; pip install 'lightning-dice[report]'"
-        ) from error
     from rich.console import Console
 
     study = Tolerance.of(Sweep.load(folders), WITHIN if within is None else within)

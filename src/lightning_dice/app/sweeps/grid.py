@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console
 
 from lightning_dice.app.build import build_arm, build_dice, build_task
-from lightning_dice.app.errors import SweepEnded
 from lightning_dice.app.summary import FORMAT, write_summary
+from lightning_dice.app.sweeps.ending import conclude, ends_of, say, standing
 from lightning_dice.app.sweeps.job import check_same_run
 from lightning_dice.app.sweeps.plan import Planned, one_of_each, plan
 from lightning_dice.app.sweeps.progress import SweepBar
@@ -71,9 +70,9 @@ class Grid:
                 with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
                     self._launch(left, folder)
         except (KeyboardInterrupt, SystemExit):
-            _say(_standing(_ends(jobs, folder), len(left), folder), "the same command goes on")
+            say(standing(ends_of(jobs, folder), len(left), folder), "the same command goes on")
             raise
-        _conclude(_ends(jobs, folder), len(left), folder)
+        conclude(ends_of(jobs, folder), len(left), folder, "report")
 
     def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of each key, in the order in which keys are first said."""
@@ -162,45 +161,3 @@ def _give_up(folder: Path, error: Exception) -> None:
 
 def _status(folder: Path, job: Planned) -> str:
     return str(summary_of(folder / job.name).get("status"))
-
-
-_Ends = Mapping[str, Mapping[str, Any]]
-"""The summary of each run, by its name."""
-
-
-def _ends(jobs: Sequence[Planned], folder: Path) -> _Ends:
-    return {job.name: summary_of(folder / job.name) for job in jobs}
-
-
-def _conclude(ends: _Ends, tried: int, folder: Path) -> None:
-    """Say what came of the sweep, in a few lines."""
-    _say(_standing(ends, tried, folder), *_reasons(ends, "refused"))
-    if any(summary.get("status") == "finished" for summary in ends.values()):
-        _say(f"what they found: lightning-dice report {folder}")
-    failed = list(_reasons(ends, "failed"))
-    if failed:
-        raise SweepEnded("\n".join([*failed, "the same command tries them again"]))
-
-
-def _standing(ends: _Ends, tried: int, folder: Path) -> str:
-    finished = sum(summary.get("status") == "finished" for summary in ends.values())
-    before = f", {len(ends) - tried} of them before" if tried < len(ends) else ""
-    return f"{finished} of {len(ends)} runs have finished in {folder}{before}"
-
-
-def _say(*lines: str) -> None:
-    console = Console()
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def _reasons(ends: _Ends, status: str) -> Iterator[str]:
-    """A line for each reason for which runs have that status."""
-    reasons: dict[str, list[str]] = {}
-    for name, summary in ends.items():
-        if summary.get("status") == status:
-            reason = next(iter(str(summary.get("error") or "").splitlines()), "")
-            reasons.setdefault(reason, []).append(name)
-    for reason, names in reasons.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{status}: {reason} ({names[0]}{more})"

@@ -11,29 +11,35 @@ from typing import Any
 
 from filelock import FileLock
 from hydra.errors import HydraException
-from hydra.utils import get_class
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_dice.app.build import build_throw
+from lightning_dice.app.build import build_metric, build_task, build_throw
 from lightning_dice.app.console import message_of, quieten, says_it_all, warnings_to
 from lightning_dice.app.errors import JobEnded
 from lightning_dice.app.summary import (
     FORMAT,
     describe_control,
+    describe_task,
     flat_settings,
     versions,
     write_summary,
 )
 from lightning_dice.app.sweeps.devices import one_gpu
 from lightning_dice.app.sweeps.status import LOCK, summary_of
-from lightning_dice.app.train import Summary, describe_task, train
+from lightning_dice.app.train import Build, Summary, train
 from lightning_dice.rules import SettingError
 
 _REFUSED = (SettingError, HydraException, OmegaConfBaseException)
 
 
-def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], number: int) -> Summary:
+def train_job(
+    config: DictConfig,
+    folder: Path,
+    choices: Mapping[str, str],
+    number: int,
+    build: Build = build_task,
+) -> Summary:
     """Train one job of a sweep in ``folder``, unless that is done already.
 
     A run that was begun goes on from its last checkpoint. Two processes never train in one folder:
@@ -44,6 +50,7 @@ def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], numb
         folder: Its output folder.
         choices: Which option of each config group was chosen.
         number: Its number in the sweep.
+        build: Makes the model and its data.
 
     Returns:
         What ``summary.json`` holds.
@@ -56,14 +63,14 @@ def train_job(config: DictConfig, folder: Path, choices: Mapping[str, str], numb
     with FileLock(lock), warnings_to(folder / "warnings.txt"), one_gpu(config, number):
         lock.touch()
         try:
-            return _train(config, folder, choices)
+            return _train(config, folder, choices, build)
         except Exception as error:
             raise JobEnded(f"{folder.name}: {_words(error)}") from None  # others may not pickle
         finally:
             lock.unlink(missing_ok=True)
 
 
-def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summary:
+def _train(config: DictConfig, folder: Path, choices: Mapping[str, str], build: Build) -> Summary:
     recorded = summary_of(folder)
     check_same_run(folder, recorded, config)
     if recorded.get("status") == "finished":
@@ -75,7 +82,7 @@ def _train(config: DictConfig, folder: Path, choices: Mapping[str, str]) -> Summ
     trace.unlink(missing_ok=True)  # of an earlier try
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        return train(config, folder, choices)
+        return train(config, folder, choices, build)
     except Exception as error:
         trace.write_text(traceback.format_exc(), encoding="utf-8")
         now = summary_of(folder)
@@ -122,9 +129,8 @@ def _wanted(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     wanted: dict[str, Any] = {"seed": config.seed, "versions": versions()}
     with suppress(*_REFUSED):
         wanted["settings"] = flat_settings(config)
-    with suppress(*_REFUSED, AttributeError):
-        model: Any = get_class(config.model._target_)
-        wanted["task"] = describe_task(choices, model.metric)
+    with suppress(*_REFUSED):
+        wanted["task"] = describe_task(choices, config, build_metric(config))
     with suppress(*_REFUSED):
         throw = build_throw(config)
         wanted["control"] = describe_control(config.control, throw, None)

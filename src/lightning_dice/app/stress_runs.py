@@ -1,0 +1,125 @@
+"""Measures many runs under stress, and keeps what it finds in their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lightning_dice.analysis.stress.record import NAME, Record, read_record
+from lightning_dice.analysis.sweep.find import Found, LeftOut, find_runs
+from lightning_dice.analysis.sweep.reading import read_run
+from lightning_dice.app.checkpoints import CHECKPOINTS
+from lightning_dice.app.stress import Told, measure_stress, settings_of
+from lightning_dice.app.summary import write_whole
+from lightning_dice.app.trained import load_trained
+from lightning_dice.rules import SettingError
+
+
+class Options(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        examples: Most examples; ``None`` for all images, or a few hundred windows of text.
+        seed: Of all noise.
+        checkpoint: The checkpoint's name.
+        device: Where; ``auto`` for a GPU if there is one.
+        again: Whether to measure what is on record already.
+    """
+
+    examples: int | None = None
+    seed: int = 0
+    checkpoint: str = "last"
+    device: str = "auto"
+    again: bool = False
+
+
+def measure_runs(
+    folders: Sequence[Path | str], options: Options, console: Console | None = None
+) -> tuple[dict[str, Record], list[LeftOut]]:
+    """Measure every run below the folders that counts, and keep a record in each one's folder.
+
+    A run whose record has the same settings and the same checkpoint is not measured again.
+
+    Args:
+        folders: Runs, or folders below which there are some.
+        options: What is measured.
+        console: Where progress is shown; standard error by default.
+
+    Returns:
+        The records by the runs' paths, as ``find_runs`` has them, and the runs that could not be
+        measured.
+
+    Raises:
+        SettingError: If ``options`` cannot be used, or there is only one run and it cannot be
+            measured.
+    """
+    _check(options)
+    found, _ = find_runs(folders)
+    alone = len(found) == 1
+    # Of several, those that do not count are named by whoever reads the sweep.
+    runs = found if alone else [one for one in found if not isinstance(read_run(one), LeftOut)]
+    records: dict[str, Record] = {}
+    left_out = []
+    with _bar(console or Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+        for place, one in enumerate(runs):
+
+            def told(part: str, done: int, parts: int, place: int = place) -> None:
+                completed, total = place * parts + done, len(runs) * parts
+                bar.update(task, description=part, completed=completed, total=total)
+
+            try:
+                records[one.path] = _record(one, options, told)
+            except SettingError as error:
+                if alone:
+                    raise
+                left_out.append(LeftOut(one.path, "cannot be measured", error.remedy))
+    return records, left_out
+
+
+def _check(options: Options) -> None:
+    if options.examples is not None and options.examples < 2:
+        raise SettingError("examples", options.examples, "expected 2 or more")
+    if not 0 <= options.seed < 2**32:
+        raise SettingError("seed", options.seed, "expected a whole number from 0 to 2^32 - 1")
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("measures"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        expand=True,
+        transient=True,
+        speed_estimate_period=600,
+        disable=not console.is_terminal,
+    )
+
+
+def _settings(checkpoint: Path, options: Options) -> dict[str, Any]:
+    return settings_of(checkpoint, options.examples, options.seed)
+
+
+def _record(one: Found, options: Options, told: Told) -> Record:
+    path = one.folder / CHECKPOINTS / f"{options.checkpoint.removesuffix('.ckpt')}.ckpt"
+    record = None if options.again else read_record(one.folder)
+    if record is None or not path.is_file() or record.settings != _settings(path, options):
+        trained = load_trained(one.folder, options.checkpoint, options.device)
+        measured = measure_stress(trained, examples=options.examples, seed=options.seed, told=told)
+        try:
+            write_whole(one.folder / NAME, json.dumps(measured, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            remedy = f"{NAME} cannot be written there ({error.strerror or error})"
+            raise SettingError("run", str(one.folder), remedy) from error
+        record = read_record(one.folder)
+        assert record is not None
+    return record

@@ -1,0 +1,43 @@
+"""How a command refuses: one message, exit status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from lightning_dice.rules import SettingError
+
+_REPORT = {"pandas": "pandas", "scipy": "SciPy", "statsmodels": "statsmodels"}
+_PACKAGES = {"report": _REPORT, "landscape": {"plotly": "plotly", **_REPORT}}
+"""What each extra brings: how it is imported, and how it is spelled."""
+
+
+class Refused(click.ClickException):
+    """Something that a user has to change; the message says what."""
+
+    exit_code = 2
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn a setting that cannot be used into a refusal."""
+    try:
+        yield
+    except SettingError as error:
+        raise Refused(str(error)) from error
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Turn a package that is not installed into a refusal that names the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        packages = _PACKAGES[extra]
+        if (error.name or "").partition(".")[0] not in packages:
+            raise
+        *first, last = packages.values()
+        needed = f"{', '.join(first)} and {last}"
+        raise Refused(f"needs {needed}; pip install 'lightning-dice[{extra}]'") from error

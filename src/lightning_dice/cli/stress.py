@@ -1,0 +1,63 @@
+"""``lightning-dice stress``: what trained runs are worth when something disturbs them."""
+
+from __future__ import annotations
+
+import click
+
+from lightning_dice.cli.refusals import needing, refusing
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lightning-dice stress outputs/2026-11-22/15-00-00
+  lightning-dice stress multirun/dice multirun/plain --out stress
+  lightning-dice stress multirun/label_noise --device cuda
+"""
+)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
+@click.option(
+    "--examples",
+    type=int,
+    metavar="N",
+    help="Most validation examples.  [default: all images, 256 windows of text]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all noise.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda:0, ...")
+@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a file.")
+@click.option("--again", is_flag=True, help="Measure what is on record already.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Where the page goes.  [default: stress in the folder, or ./stress for several]",
+)
+def stress(
+    runs: tuple[str, ...],
+    examples: int | None,
+    seed: int,
+    device: str,
+    checkpoint: str,
+    again: bool,
+    out: str | None,
+) -> None:
+    """Disturb trained runs: their inputs, their weights, the bits that hold them.
+
+    A RUN is a run's folder, or one below which there are some. What is measured is kept in each
+    run's stress.json, and not measured again with the same settings.
+    """
+    with needing("report"):
+        from lightning_dice.analysis.stress import Stress, write_stress
+        from lightning_dice.analysis.stress.wording import lead
+        from lightning_dice.analysis.sweep.gather import Sweep
+        from lightning_dice.analysis.sweep.report import left_out_line
+    from lightning_dice.app.stress_runs import Options, measure_runs
+
+    options = Options(examples, seed, checkpoint, device, again)
+    with refusing():
+        records, unmeasured = measure_runs(runs, options)
+        found = Stress.of(Sweep.load(runs), records, unmeasured)
+        page = write_stress(found, out)
+    click.echo(lead(found))
+    click.echo(left_out_line(found.sweep))
+    click.echo(page)
