@@ -35,7 +35,7 @@ class Tried(NamedTuple):
         """The mean with a sign such that more is better; the least there is if there is none."""
         if self.mean is None:
             return float("-inf")
-        return self.mean if self.mode == "max" else -self.mean
+        return round(self.mean if self.mode == "max" else -self.mean, 6)  # of float32
 
 
 def read(folder: Path) -> list[Tried]:
@@ -60,7 +60,7 @@ def read(folder: Path) -> list[Tried]:
 
 
 def choose(rows: list[Tried]) -> dict[str, dict[str, float]]:
-    """The best learning rate by optimizer and clipping.
+    """The best learning rate by optimizer and clipping; of equals the smallest.
 
     Args:
         rows: What was tried.
