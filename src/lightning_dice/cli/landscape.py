@@ -10,6 +10,7 @@ from lightning_dice.cli.refusals import needing, refusing
 
 
 @click.command(
+    short_help="The loss around trained weights, and the paths there.",
     epilog="""\b
 Examples:
   lightning-dice landscape outputs/2026-11-22/15-00-00

@@ -8,6 +8,7 @@ from lightning_dice.cli.refusals import needing, refusing
 
 
 @click.command(
+    short_help="Disturb trained runs, and see what is left of them.",
     epilog="""\b
 Examples:
   lightning-dice stress outputs/2026-11-22/15-00-00

@@ -17,6 +17,7 @@ _SHOWN = ("optimizer", "rank", "kept on average", "95 % CI")
 
 
 @click.command(
+    short_help="Which optimizer withstands most, and where each breaks.",
     epilog="""\b
 Examples:
   lightning-dice tolerance multirun/tolerance
