@@ -109,7 +109,7 @@ def test_an_interrupted_run_keeps_the_path_that_it_would_have(run, tmp_path, mon
 
 
 def test_slices_are_losses_of_moved_weights(runs, pair):
-    assert [one.label for one in pair.slices] == ["plain", "dice, threshold 5"]
+    assert [one.label for one in pair.slices] == ["plain", "dice at 5"]
     for one, name in zip(pair.slices, ("plain", "dice"), strict=True):
         assert one.axis.tolist() == [-0.5, 0, 0.5]
         assert one.centre == pytest.approx(measured(runs / name), rel=1e-5)
@@ -133,7 +133,7 @@ def test_the_plane_goes_through_the_first_run_s_end(runs, pair):
 
 def test_a_line_ends_at_both_runs(runs, pair):
     (line,) = pair.lines
-    assert (line.start, line.end) == ("plain", "dice, threshold 5")
+    assert (line.start, line.end) == ("plain", "dice at 5")
     ends = [measured(runs / name) for name in ("plain", "dice")]
     assert line.losses[[0, -1]] == pytest.approx(ends, rel=1e-5)
     first, second = (

@@ -36,13 +36,13 @@ def parts():
     bowl = 0.1 + AXIS[:, None] ** 2 + 2 * AXIS**2
     at = np.linspace(0, 1, 5)
     moves = moves_between(RECORDS, [0, 2, 4, 6, 8])
-    plain, dice = path("plain"), path("dice, threshold 10", moves)
+    plain, dice = path("plain"), path("dice at 10", moves)
     return SimpleNamespace(
-        members=(Member("plain", "a"), Member("dice, threshold 10", "b")),
+        members=(Member("plain", "a"), Member("dice at 10", "b")),
         examples=359,
-        slices=(Slice("plain", AXIS, bowl), Slice("dice, threshold 10", AXIS, 50 * bowl)),
+        slices=(Slice("plain", AXIS, bowl), Slice("dice at 10", AXIS, 50 * bowl)),
         plane=Plane("plain", AXIS, AXIS, bowl, (0.9, 0.05), (plain, dice)),
-        lines=(Line("plain", "dice, threshold 10", at, (at**2 - at + 0.3), 1 - at / 2),),
+        lines=(Line("plain", "dice at 10", at, (at**2 - at + 0.3), 1 - at / 2),),
         omissions=(),
         notes=(),
         settings={"grid": 5, "span": 1.0, "seed": 0},

@@ -40,7 +40,7 @@ def test_a_barrier_without_a_height_is_said_to_have_none(parts):
 def test_the_lead_says_what_is_seen(landscape):
     said = words.lead(landscape).replace(NBSP, " ")
     assert "from 0.100 to 2.10 around plain and from 5.00 to 105 around dice" in said
-    assert "No barrier lies between plain and dice, threshold 10." in said
+    assert "No barrier lies between plain and dice at 10." in said
     assert "One plane holds 95.0 % of the paths' squared distances from the end of plain." in said
 
 
@@ -94,17 +94,26 @@ def summary(control, **more):
     return {"control": {"name": control, "of": dice}, "dice": dice, "seed": 0, **more}
 
 
+def aimed(target):
+    whole = summary("none")
+    return {**whole, "dice": {**whole["dice"], "target": target}}
+
+
 @pytest.mark.parametrize(
     ("summaries", "expected"),
     [
-        ([summary("plain"), summary("none")], ["plain", "dice, threshold 10"]),
+        ([summary("plain"), summary("none")], ["plain", "dice at 10"]),
         (
             [summary("none"), summary("none", seed=1)],
-            [f"dice, threshold 10, seed {s}" for s in "01"],
+            [f"dice at 10, seed {s}" for s in "01"],
+        ),
+        (
+            [summary("plain"), aimed("gradient"), aimed("update")],
+            ["plain", "dice at 10, on gradient", "dice at 10, on update"],
         ),
         ([summary("plain"), summary("plain")], ["plain, x", "plain, y"]),
         ([{"seed": 0}, summary("deck")], ["run", "deck"]),
     ],
 )
 def test_labels_are_what_tells_runs_apart(summaries, expected):
-    assert labels(summaries, ["x", "y"]) == expected
+    assert labels(summaries, ["x", "y", "z"][: len(summaries)]) == expected

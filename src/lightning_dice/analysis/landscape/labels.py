@@ -29,7 +29,7 @@ def labels(summaries: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list
     columns = [
         [_thrown(summary, "die") for summary in summaries],
         [_thrown(summary, "scaling") for summary in summaries],
-        [_thrown(summary, "target") for summary in summaries],
+        [_thrown(summary, "target", "on ") for summary in summaries],
         [str(section(summary, "task").get("optimizer", "")) for summary in summaries],
         [f"seed {summary.get('seed')}" for summary in summaries],
         list(paths),
@@ -41,11 +41,11 @@ def labels(summaries: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list
     return names
 
 
-def _thrown(summary: Mapping[str, Any], name: str) -> str:
+def _thrown(summary: Mapping[str, Any], name: str, before: str = "") -> str:
     """A setting of the dice; empty for a run without them."""
     if section(summary, "control").get("name") in WITHOUT_DICE:
         return ""
-    return f"{name} {section(summary, 'dice').get(name)}"
+    return f"{before}{section(summary, 'dice').get(name)}"
 
 
 def _name(summary: Mapping[str, Any]) -> str:
@@ -53,4 +53,4 @@ def _name(summary: Mapping[str, Any]) -> str:
         arm = read_arm(summary)
     except UnreadableError:
         return "run"
-    return f"dice, threshold {arm.threshold}" if arm.control == DICE else short_name(arm.control)
+    return f"dice at {arm.threshold}" if arm.control == DICE else short_name(arm.control)

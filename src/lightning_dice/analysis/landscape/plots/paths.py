@@ -32,7 +32,7 @@ def paths(plane: Plane, title: str) -> Figure:
     axes.set_ylabel(labels[1])
     entitle(axes, title)
     handles = _handles(plane)
-    columns = 4 if len(handles) > 4 else len(handles)
+    columns = min(len(handles), 3)
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, handletextpad=0.5)
     return figure
 
@@ -68,7 +68,7 @@ def _mark(
 
 def _handles(plane: Plane) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=stroke.colour, linestyle=stroke.dashes, label=short(path.label, 26))
+        Line2D([], [], color=stroke.colour, linestyle=stroke.dashes, label=short(path.label, 34))
         for path, stroke in zip(plane.paths, STROKES, strict=False)
     ]
     seen = {move.outcome for path in plane.paths for move in path.moves}
