@@ -15,7 +15,7 @@ from lightning_dice.cli.refusals import needing, refusing
 Examples:
   lightning-dice landscape outputs/2026-11-22/15-00-00
   lightning-dice landscape plain dice --grid 71 --out landscape
-"""
+""",
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
 @click.option(

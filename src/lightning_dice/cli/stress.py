@@ -14,7 +14,7 @@ Examples:
   lightning-dice stress outputs/2026-11-22/15-00-00
   lightning-dice stress multirun/dice multirun/plain --out stress
   lightning-dice stress multirun/label_noise --device cuda
-"""
+""",
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
 @click.option(

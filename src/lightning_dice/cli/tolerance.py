@@ -23,7 +23,7 @@ Examples:
   lightning-dice tolerance multirun/tolerance
   lightning-dice tolerance multirun/tolerance --within 0.02
   lightning-dice tolerance multirun/first multirun/second --out tolerance
-"""
+""",
 )
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path())
 @click.option(

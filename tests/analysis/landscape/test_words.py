@@ -109,7 +109,7 @@ def aimed(target):
         ),
         (
             [summary("plain"), aimed("gradient"), aimed("update")],
-            ["plain", "dice at 10, on gradient", "dice at 10, on update"],
+            ["plain", "dice at 10 on gradient", "dice at 10 on update"],
         ),
         ([summary("plain"), summary("plain")], ["plain, x", "plain, y"]),
         ([{"seed": 0}, summary("deck")], ["run", "deck"]),

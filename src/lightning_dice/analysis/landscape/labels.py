@@ -27,25 +27,25 @@ def labels(summaries: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list
     """
     names = list(map(_name, summaries))
     columns = [
-        [_thrown(summary, "die") for summary in summaries],
-        [_thrown(summary, "scaling") for summary in summaries],
-        [_thrown(summary, "target", "on ") for summary in summaries],
-        [str(section(summary, "task").get("optimizer", "")) for summary in summaries],
-        [f"seed {summary.get('seed')}" for summary in summaries],
-        list(paths),
+        [_thrown(summary, ", {}", "die") for summary in summaries],
+        [_thrown(summary, ", {}", "scaling") for summary in summaries],
+        [_thrown(summary, " on {}", "target") for summary in summaries],
+        [f", {section(summary, 'task').get('optimizer')}" for summary in summaries],
+        [f", seed {summary.get('seed')}" for summary in summaries],
+        [f", {path}" for path in paths],
     ]
     for column in columns:
-        longer = [", ".join(filter(None, pair)) for pair in zip(names, column, strict=True)]
+        longer = [name + more for name, more in zip(names, column, strict=True)]
         if len(set(longer)) > len(set(names)):
             names = longer
     return names
 
 
-def _thrown(summary: Mapping[str, Any], name: str, before: str = "") -> str:
-    """A setting of the dice; empty for a run without them."""
+def _thrown(summary: Mapping[str, Any], said: str, name: str) -> str:
+    """A setting of the dice in words; empty for a run without them."""
     if section(summary, "control").get("name") in WITHOUT_DICE:
         return ""
-    return f"{before}{section(summary, 'dice').get(name)}"
+    return said.format(section(summary, "dice").get(name))
 
 
 def _name(summary: Mapping[str, Any]) -> str:
