@@ -93,3 +93,13 @@ def test_label_noise(plain_runs):
     differences = [rows["plain"].difference for rows in stress.results.compared.values()]
     mean = (0 + 1 + 2) / 3 * (1 / 90 - 1 / 100)
     assert differences == pytest.approx([mean, -0.1 + mean, -0.2 + mean])
+
+
+def test_runs_at_other_rates_are_no_label_noise(plain_runs):
+    for seed in range(2):
+        for lr, noise in ((0.3, 0.0), (0.3, 0.4), (0.1, 0.0), (1.0, 0.0)):
+            settings = {"data.label_noise": noise, "optimizer.lr": lr}
+            plain_runs.add(0.9, seed, control="plain", settings=settings)
+            plain_runs.add(0.8 + seed / 100, seed, settings=settings)
+    compared = plain_runs.stress().results.comparisons
+    assert len(compared) == 3  # two shares of wrong labels, and one window

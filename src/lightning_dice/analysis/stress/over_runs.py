@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -116,10 +117,11 @@ def noise_parts(sweep: Sweep) -> list[Part]:
     """What training came to at each share of wrong labels, where there are several."""
     plain = [_without(context, NOISE) for context in sweep.contexts]
     names = context_names(sweep, plain)
+    shares = Counter(map(_key, plain))
     parts = []
     for place, context in enumerate(sweep.contexts):
         noise = context.values.get(NOISE)
-        if isinstance(noise, float):
+        if isinstance(noise, float) and shares[_key(plain[place])] > 1:
             spoken = context.measure.spoken.removeprefix("validation ")
             told = f"{spoken} with {100 * noise:g}{NBSP}% wrong labels"
             runs = sweep.runs[sweep.runs["context"] == place]
@@ -133,6 +135,10 @@ def _without(context: Context, column: str) -> Context:
     return context._replace(values=values)
 
 
+def _key(context: Context) -> tuple[Any, ...]:
+    return tuple(context.values.items()), context.measure
+
+
 def _rated(sweep: Sweep) -> Iterator[tuple[str, int, tuple[int, int], pd.DataFrame]]:
     """Runs that only the learning rate tells apart, ascending in it."""
     if not any(RATE in context.values for context in sweep.contexts):
@@ -141,8 +147,8 @@ def _rated(sweep: Sweep) -> Iterator[tuple[str, int, tuple[int, int], pd.DataFra
     names = context_names(sweep, plain)
     first: dict[Any, int] = {}
     for place, context in enumerate(plain):
-        first.setdefault((tuple(context.values.items()), context.measure), place)
-    together = [first[tuple(context.values.items()), context.measure] for context in plain]
+        first.setdefault(_key(context), place)
+    together = [first[_key(context)] for context in plain]
     runs = sweep.runs.assign(together=[together[place] for place in sweep.runs["context"]])
     for _, group in runs.groupby(["together", "arm", "seed"]):
         rated = group[group["lr"] > 0].sort_values("lr").drop_duplicates("lr")
