@@ -21,12 +21,13 @@ from lightning_dice.rules import SettingError
 from lightning_dice.trajectory_file import Trajectory
 
 QUICK = Options(grid=3, span=0.5, examples=64, device="cpu")
+PATH = "trajectory=32"
 RUNS = {
-    "plain": ["control=plain"],
-    "dice": ["threshold=easy"],
-    "other_seed": ["control=plain", "seed=1"],
-    "no_path": ["control=plain", "trajectory=0"],
-    "wider": ["model.channels=3"],
+    "plain": ["control=plain", PATH],
+    "dice": ["threshold=easy", PATH],
+    "other_seed": ["control=plain", "seed=1", PATH],
+    "no_path": ["control=plain"],
+    "wider": ["model.channels=3", PATH],
 }
 
 

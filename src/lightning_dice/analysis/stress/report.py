@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill, write_whole
+from lightning_dice.analysis.pages import data_uri, fill
+from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.stress import plots
 from lightning_dice.analysis.stress.gather import Stress
 from lightning_dice.analysis.stress.method import method
@@ -20,16 +20,12 @@ from lightning_dice.analysis.stress.tables import (
 )
 from lightning_dice.analysis.stress.wording import lead, notes, numbers, said, title
 from lightning_dice.analysis.style import draw
+from lightning_dice.analysis.sweep.files import write_files
 from lightning_dice.analysis.sweep.layout import left_out_table
 from lightning_dice.analysis.sweep.plots import Drawing
 from lightning_dice.analysis.sweep.report import left_out_line
-from lightning_dice.analysis.sweep.tables import as_csv, as_markdown
-from lightning_dice.rules import SettingError
 
-REPORT = "report.html"
-_OURS = re.compile(
-    r"(strength|worst-case|differences|values|label-noise|learning-rates)(-\d+)?\.png"
-)
+_STEMS = ("strength", "worst-case", "differences", "values", "label-noise", "learning-rates")
 
 
 def write_stress(stress: Stress, out: Path | str | None = None) -> Path:
@@ -51,25 +47,7 @@ def write_stress(stress: Stress, out: Path | str | None = None) -> Path:
     folder = Path(out) if out is not None else beside / "stress"
     drawings = drawings_of(stress)
     images = {drawing.name: draw(drawing.figure) for drawing in drawings}
-    page = render(stress, drawings, images)
-    try:
-        for name in ("plots", "tables"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for name, table in tables(stress).items():
-            write_whole(folder / "tables" / f"{name}.csv", as_csv(table))
-            write_whole(folder / "tables" / f"{name}.md", as_markdown(table))
-        for name, image in images.items():
-            write_whole(folder / "plots" / f"{name}.png", image)
-        for path in (folder / "plots").iterdir():
-            if _OURS.fullmatch(path.name) and path.stem not in images:
-                path.unlink()  # of a page from before, which had more to show
-        # Last, so that a page never stands beside files that are older than itself.
-        write_whole(folder / REPORT, page.encode())
-    except OSError as error:
-        raise SettingError(
-            "out", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
-        ) from error
-    return folder / REPORT
+    return write_files(folder, render(stress, drawings, images), tables(stress), images, _STEMS)
 
 
 def drawings_of(stress: Stress) -> list[Drawing]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill, write_whole
+from lightning_dice.analysis.pages import data_uri, fill
 from lightning_dice.analysis.phrases import counted, listed
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.style import draw
 from lightning_dice.analysis.sweep import plots
+from lightning_dice.analysis.sweep.files import write_files
 from lightning_dice.analysis.sweep.gather import Sweep
 from lightning_dice.analysis.sweep.headline import headline, numbers, title
 from lightning_dice.analysis.sweep.layout import (
@@ -25,11 +25,10 @@ from lightning_dice.analysis.sweep.layout import (
 from lightning_dice.analysis.sweep.method import method
 from lightning_dice.analysis.sweep.plots import Drawing
 from lightning_dice.analysis.sweep.results import Results
-from lightning_dice.analysis.sweep.tables import as_csv, as_markdown, tables
+from lightning_dice.analysis.sweep.tables import tables
 from lightning_dice.analysis.sweep.verdict import verdicts
-from lightning_dice.rules import SettingError
 
-_OURS = re.compile(r"(thresholds|learning|threshold-by-die|arms)(-\d+)?\.png")
+_STEMS = ("thresholds", "learning", "threshold-by-die", "arms")
 
 
 def write_sweep_report(
@@ -57,25 +56,7 @@ def write_results(results: Results, out: Path | str | None = None) -> Path:
     folder = Path(out) if out is not None else Path(folders[0] if len(folders) == 1 else "report")
     drawings = drawings_of(results)
     images = {drawing.name: draw(drawing.figure) for drawing in drawings}
-    page = render(results, drawings, images)
-    try:
-        for name in ("plots", "tables"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for name, table in tables(results).items():
-            write_whole(folder / "tables" / f"{name}.csv", as_csv(table))
-            write_whole(folder / "tables" / f"{name}.md", as_markdown(table))
-        for name, image in images.items():
-            write_whole(folder / "plots" / f"{name}.png", image)
-        for path in (folder / "plots").iterdir():
-            if _OURS.fullmatch(path.name) and path.stem not in images:
-                path.unlink()  # of a report from before, which had more to show
-        # Last, so that a page never stands beside files that are older than itself.
-        write_whole(folder / REPORT, page.encode())
-    except OSError as error:
-        raise SettingError(
-            "out", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
-        ) from error
-    return folder / REPORT
+    return write_files(folder, render(results, drawings, images), tables(results), images, _STEMS)
 
 
 def drawings_of(results: Results) -> list[Drawing]:

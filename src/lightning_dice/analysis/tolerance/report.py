@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill, write_whole
+from lightning_dice.analysis.pages import data_uri, fill
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.style import draw
+from lightning_dice.analysis.sweep.files import write_files
 from lightning_dice.analysis.sweep.gather import Sweep
 from lightning_dice.analysis.sweep.layout import left_out_table
 from lightning_dice.analysis.sweep.plots import Drawing
-from lightning_dice.analysis.sweep.tables import as_csv, as_markdown
 from lightning_dice.analysis.tolerance import plots
 from lightning_dice.analysis.tolerance.layout import (
     breakdown_table,
@@ -26,10 +25,9 @@ from lightning_dice.analysis.tolerance.study import Tolerance
 from lightning_dice.analysis.tolerance.tables import tables
 from lightning_dice.analysis.tolerance.within import WITHIN
 from lightning_dice.analysis.tolerance.wording import lead, notes, numbers, title
-from lightning_dice.rules import SettingError
 
 FOLDER = "tolerance"
-_OURS = re.compile(r"(breakdown|curves|step)(-\d+)?\.png")
+_STEMS = ("breakdown", "curves", "step")
 
 
 def write_tolerance_report(
@@ -63,25 +61,7 @@ def write_study(study: Tolerance, out: Path | str | None = None) -> Path:
     folder = home / FOLDER if out is None else Path(out)
     drawings = drawings_of(study)
     images = {drawing.name: draw(drawing.figure) for drawing in drawings}
-    page = render(study, drawings, images)
-    try:
-        for name in ("plots", "tables"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for name, table in tables(study).items():
-            write_whole(folder / "tables" / f"{name}.csv", as_csv(table))
-            write_whole(folder / "tables" / f"{name}.md", as_markdown(table))
-        for name, image in images.items():
-            write_whole(folder / "plots" / f"{name}.png", image)
-        for path in (folder / "plots").iterdir():
-            if _OURS.fullmatch(path.name) and path.stem not in images:
-                path.unlink()  # of a report from before, which had more to show
-        # Last, so that a page never stands beside files that are older than itself.
-        write_whole(folder / REPORT, page.encode())
-    except OSError as error:
-        raise SettingError(
-            "out", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
-        ) from error
-    return folder / REPORT
+    return write_files(folder, render(study, drawings, images), tables(study), images, _STEMS)
 
 
 def drawings_of(study: Tolerance) -> list[Drawing]:
