@@ -69,7 +69,6 @@ def load_trained(folder: Path | str, checkpoint: str = "last", device: str = "au
         raise SettingError("run", str(folder), remedy) from error
     _check_match(folder, path, weights, model)
     model.load_state_dict(weights)
-    # Hyper-parameters and a Trainer are not needed to predict; gradients of weights are.
     return Trained(
         folder,
         summary,

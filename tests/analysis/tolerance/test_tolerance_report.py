@@ -305,3 +305,14 @@ def test_that_little_is_easily_kept_is_said_where_plain_results_differ(folder, l
 
 def test_it_is_not_said_where_they_are_alike(study):
     assert not any("less to lose" in note for note in notes(study))
+
+
+def test_an_optimizer_that_withstands_nothing_has_no_threshold_in_the_title(folder, load):
+    for optimizer, plain, left in (("sgd", 0.9, 0.9), ("adamw", 0.9, 0.5), ("muon", 0.9, 0.4)):
+        folder.add(plain, control="plain", optimizer=optimizer)
+        for threshold in (5, 10):
+            folder.add(left, throw=SavingThrow("d20", threshold), optimizer=optimizer)
+    (drawing, *_) = drawings_of(load(folder))
+    assert drawing.name == "breakdown"
+    said = drawing.message.replace("\xa0", " ")
+    assert said.endswith("up to threshold 10.0 or more with SGD, below 5 with Muon")

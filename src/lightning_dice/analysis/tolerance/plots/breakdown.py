@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
@@ -44,14 +45,20 @@ def _message(study: Tolerance, rows: Sequence[Row]) -> str:
     margin = study.within.spoken(study.measure)
     if not len(own):
         return f"No threshold is known up to which runs end within {margin} of plain"
-    means = own.groupby("subject")["mean"].mean().sort_values()
-    beyond = own.groupby("subject")["beyond"].sum()
+    means = own.groupby("subject")["mean"].mean()
+    ranked = sorted((s for s in study.order if s in means.index), key=lambda s: -means[s])
     told = [
-        f"{means[subject]:.1f}{' or more' if beyond[subject] else ''} "
-        f"with {study.subjects[int(subject)].name}"
-        for subject in (means.index[-1], means.index[0])
+        f"{_average(own[own['subject'] == subject])} with {study.subjects[subject].name}"
+        for subject in (ranked[0], ranked[-1])
     ]
     return f"On average within {margin} of plain up to threshold {', '.join(dict.fromkeys(told))}"
+
+
+def _average(rows: pd.DataFrame) -> str:
+    """The mean threshold of an optimizer over its families, unless no seed withstands any."""
+    if (rows["below"] == rows["n"]).all():
+        return f"below {rows['lowest'].min()}"
+    return f"{rows['mean'].mean():.1f}{' or more' if rows['beyond'].any() else ''}"
 
 
 def _draw(study: Tolerance, rows: Sequence[Row], message: str) -> Figure:
@@ -97,7 +104,7 @@ def _mark(axes: Axes, row: BreakdownRow, line: int, look: Line, hollow: bool) ->
     mark.set_markerfacecolor(face)
     for ends, at, caret in (
         (row.beyond, row.highest + 1, CARETRIGHT),
-        (row.below, row.lowest - 1, CARETLEFT),
+        (row.below, row.lowest - 1.5, CARETLEFT),  # beside a mark that may be at one below
     ):
         if ends:
             axes.plot([at], [line], color=GREY, marker=caret, markersize=4, clip_on=False)
