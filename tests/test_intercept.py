@@ -1,6 +1,7 @@
 """Layers around a method: nested, removed in any order, invisible once gone."""
 
 import copy
+import inspect
 import itertools
 
 import pytest
@@ -78,3 +79,19 @@ def test_a_deep_copy_does_not_drag_the_layer_along():
     assert thing.method("x") == "[x]"
     assert twin.method("x") == "[x]", "a removed layer is passed through, in a copy too"
     assert witness == []
+
+
+def test_it_has_the_signature_of_what_was_there_through_every_layer():
+    """A gradient scaler asks an optimizer's step for it."""
+
+    class Takes:
+        def knock(self, closure=None, *, hard: bool = False):
+            return hard
+
+    door = Takes()
+    expected = inspect.signature(door.knock)
+    removes = []
+    for _ in range(3):
+        removes.append(intercept(door, "knock", lambda inner, *a, **k: inner(*a, **k)))
+        assert inspect.signature(door.knock) == expected
+    assert door.knock(hard=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -67,11 +69,19 @@ def intercept(target: object, method: str, layer: Layer) -> Callable[[], None]:
             setattr(target, method, below)
         return True
 
+    # Whoever asks for a method's signature is told it without the first argument.
+    with suppress(ValueError, TypeError):  # what is not written in Python may not tell
+        outer.__signature__ = _as_method(inspect.signature(inner))  # type: ignore[attr-defined]
     # With itself, as whoever wraps it copies its attributes, and is no layer of ours.
     outer.peel = outer, peel  # type: ignore[attr-defined]
     # A bound method, as there was before: torch's schedulers take an optimizer's step apart.
     setattr(target, method, MethodType(outer, target))
     return remove
+
+
+def _as_method(bound: inspect.Signature) -> inspect.Signature:
+    first = inspect.Parameter("_", inspect.Parameter.POSITIONAL_ONLY)
+    return bound.replace(parameters=[first, *bound.parameters.values()])
 
 
 def _clear(target: object, method: str) -> None:
