@@ -6,37 +6,39 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from lightning_dice.checks import check_choice, check_setup, check_throw
-from lightning_dice.deepspeed_engine import uses_deepspeed
-from lightning_dice.dice import Dice
-from lightning_dice.intercept import untraced
+from lightning_dice.checks import check_setup
+from lightning_dice.choices import Choices, Granularity, Ranks
+from lightning_dice.deepspeed_engine import intercept_engine, uses_deepspeed
+from lightning_dice.intercept import intercept, untraced
 from lightning_dice.metrics.logged import dice_metrics
-from lightning_dice.mini_batch import MiniBatches, Ranks
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.resuming import check_changes, check_resume, find_state
+from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SavingThrow, SettingError
-from lightning_dice.rules.roller import Draws, check_draws, check_seed
+from lightning_dice.rules.roller import Draws
 from lightning_dice.rules.words import advice, meaning
-from lightning_dice.scope import NameFilter, Scope, SlotTable, parameter_names
-from lightning_dice.steps import ScaledSteps, Target
+from lightning_dice.scope import Scope, parameter_names
+from lightning_dice.steps import Target
 from lightning_dice.trainer_state import (
     batches_done,
     clips,
     index_of,
     log_folder,
     logs_now,
+    replica_of,
+    scaler_of,
 )
-
-Granularity = Literal["per_accumulation_step", "per_mini_batch"]
 
 # So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
 torch.serialization.add_safe_globals([SavingThrow])
@@ -97,67 +99,58 @@ class SavingThrowCallback(Callback):
         self,
         throw: SavingThrow | None = None,
         *,
-        granularity: Granularity = "per_accumulation_step",
-        target: Target = "gradient",
-        scope: Scope = "model",
+        granularity: Granularity = Choices.granularity,
+        target: Target = Choices.target,
+        scope: Scope = Choices.scope,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
-        ranks: Ranks = "shared",
-        draws: Draws = "independent",
+        ranks: Ranks = Choices.ranks,
+        draws: Draws = Choices.draws,
         seed: int | None = None,
         changes: Sequence[str] = (),
     ) -> None:
-        self.throw = check_throw(throw or SavingThrow())
-        self.granularity = check_choice("granularity", granularity, get_args(Granularity))
-        self.target = check_choice("target", target, get_args(Target))
-        self.scope = check_choice("scope", scope, get_args(Scope))
-        self.chosen = NameFilter(include, exclude)
-        self.ranks = check_choice("ranks", ranks, get_args(Ranks))
-        self.draws = check_draws(draws, self.throw.die)
-        self.seed = None if seed is None else check_seed(seed)
+        self.choices = Choices(
+            SavingThrow() if throw is None else throw,
+            granularity=granularity,
+            target=target,
+            scope=scope,
+            include=include,
+            exclude=exclude,
+            ranks=ranks,
+            draws=draws,
+            seed=seed,
+        )
+        self.seed = self.choices.seed
         self.changes = check_changes(changes, self.settings)
         self.rolls = RollLog()
         self._slots: SlotFile | None = None
-        self._given_seed = self.seed
         self._ordinal = 0  # which of the Trainer's saving throws this is
-        self._dice: Dice | None = None
+        self._rolling: Rolling | None = None
         self._changed = False  # from what the checkpoint had
-        self._mini_batches: MiniBatches | None = None
-        self._steps: list[ScaledSteps] = []  # one for each of the Trainer's optimizers
         self._starts = False
         self._undo: list[Callable[[], None]] = []
 
     # -- what it is ---------------------------------------------------------------------------
 
     @property
+    def throw(self) -> SavingThrow:
+        """What is rolled."""
+        return self.choices.throw
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Everything that decides the rolls and what they do, as plain values."""
-        return {
-            **self.throw.settings(),
-            "granularity": self.granularity,
-            "target": self.target,
-            "scope": self.scope,
-            "include": self.chosen.include,
-            "exclude": self.chosen.exclude,
-            "ranks": self.ranks,
-            "draws": self.draws,
-            "seed": self.seed,
-        }
+        return self.choices.settings(seed=self.seed)
 
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
-        if self._dice is None or not self._dice.newest:
-            return None
-        newest = self._dice.newest
-        if self._mini_batches is not None:
-            return self._mini_batches.own(newest)
-        return newest[0] if self.scope == "model" else list(newest)
+        return None if self._rolling is None else self._rolling.last_roll
 
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(**{**self.settings, "seed": self._given_seed})
+        return self._generate_state_key(**self.choices.settings())
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -165,7 +158,7 @@ class SavingThrowCallback(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._given_seed is None and "seed" not in self.changes:
+        if self.choices.seed is None and "seed" not in self.changes:
             self.seed = state_dict["settings"]["seed"]
         differ = check_resume(self.settings, state_dict["settings"], self.changes)
         self._changed = bool(differ)
@@ -195,8 +188,7 @@ class SavingThrowCallback(Callback):
         Raises:
             SettingError: Naming every setting that differs and is not one of ``changes``.
         """
-        given = {**self.settings, "seed": self._given_seed}
-        state = find_state(given, states, self.state_key, keys, self.changes)
+        state = find_state(self.choices.settings(), states, self.state_key, keys, self.changes)
         return None if state is None else dict(state)
 
     # -- the life of a run --------------------------------------------------------------------
@@ -208,50 +200,55 @@ class SavingThrowCallback(Callback):
         siblings = _saving_throws(trainer)
         self._ordinal = siblings.index(self)
         drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
-        mine = {**self.settings, "seed": self._given_seed, "changes": self.changes}
+        mine = {**self.choices.settings(), "changes": self.changes}
         # First of all: a rank that stops where others go on leaves them waiting.
-        ranks = gather((mine, training_settings(trainer), drawn), trainer)
+        ranks = gather((mine, training_settings(trainer), drawn), trainer.world_size)
         check_same([own for own, _, _ in ranks])
         check_same([training for _, training, _ in ranks])
-        granularities = [callback.granularity for callback in siblings]
-        check_setup(self.throw, self.settings, granularities, trainer, pl_module)
-        if self._given_seed is None and (self.seed is None or batches_done(trainer) == 0):
+        granularities = [callback.choices.granularity for callback in siblings]
+        check_setup(self.choices, granularities, trainer, pl_module)
+        if self.choices.seed is None and (self.seed is None or batches_done(trainer) == 0):
             self.seed = ranks[0][2]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_same(gather(optimizer_settings(trainer.optimizers), trainer))
+        check_same(gather(optimizer_settings(trainer.optimizers), trainer.world_size))
         caution = advice(self.throw)
         if caution is not None:
             rank_zero_warn(f"{self.throw}: {meaning(self.throw)}; {caution}")
-        if self.granularity == "per_mini_batch" and clips(trainer, pl_module):
+        if self.choices.granularity == "per_mini_batch" and clips(trainer, pl_module):
             rank_zero_warn(
                 "gradient clipping comes after the rolls of mini-batches, and where it binds it "
                 "undoes their size; use granularity='per_accumulation_step', which clips first, "
                 "or leave gradient_clip_val out"
             )
-        self.chosen.check(parameter_names(pl_module).values())
+        self.choices.chosen.check(parameter_names(pl_module).values())
         for logger in trainer.loggers:
             logger.log_hyperparams({self._name("saving_throw"): self.settings})
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
-        self._dice = Dice(self.throw, self.seed, self.rolls, self._ordinal, self.draws)
+        self._detach()
+        apart = self.choices.ranks == "independent"
+        self._rolling = Rolling(
+            self.choices,
+            self.seed,
+            self.rolls,
+            ordinal=self._ordinal,
+            replica=replica_of(trainer) if apart else (0, 1),
+        )
         self._starts = True
         # Not in setup: a learning-rate search sets callbacks up and then trains without them.
-        self._detach()
         self._attach(trainer, pl_module)
-        if self.granularity == "per_mini_batch":
-            self._mini_batches = MiniBatches(self._dice, self.ranks, trainer, pl_module)
-            self._undo += self._mini_batches.attach()
 
     @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if any(s.optimizer is not o for s, o in zip(self._steps, trainer.optimizers, strict=False)):
-            self._attach(trainer, pl_module)  # optimizers were made anew
+        pairs = zip(self._rolled.steps, trainer.optimizers, strict=False)
+        if any(steps.optimizer is not optimizer for steps, optimizer in pairs):
+            self._attach_steps(trainer, pl_module)  # optimizers were made anew
         if not self._starts:
             return
         # Not sooner: only here does Lightning's count of batches stand where training goes on.
@@ -265,7 +262,7 @@ class SavingThrowCallback(Callback):
         if folder is not None:
             path = folder / f"{self._name('rolls')}.csv"
             self.rolls.open(path, next_batch, trainer.global_step)
-            several = self.scope != "model"
+            several = self.choices.scope != "model"
             self._slots = SlotFile(folder / f"{self._name('slots')}.csv") if several else None
             self._write(pl_module)
 
@@ -278,8 +275,7 @@ class SavingThrowCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        for steps in self._steps:
-            steps.next(None)  # a roll is for this mini-batch, also where a gradient scaler skipped
+        self._rolled.forget()  # a roll is for this mini-batch, also where a gradient scaler skipped
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
         if logs_now(trainer) and self.rolls.tally.rolls:
             odds = self.throw.odds()
@@ -319,55 +315,73 @@ class SavingThrowCallback(Callback):
     ) -> None:
         if uses_deepspeed(trainer):
             return  # this comes with every mini-batch there; its engine asks when it steps
-        index = index_of(optimizer, trainer)
-        if self._mini_batches is not None:
-            discarded = self._mini_batches.discarded(index)
-            if discarded is not None:
-                self._steps[index].next({0: None} if discarded else {})
-        else:
-            slots = self._steps[index].slots()
-            assert self._dice is not None, "on_train_start comes before every step"
-            step, batch = trainer.global_step, batches_done(trainer)
-            rolls = self._dice.roll(step, step=step, batch=batch, optimizer=index, slots=slots)
-            scales = (roll.scale for roll in rolls)
-            self._steps[index].next(dict(zip(slots, scales, strict=True)))
+        step, batch = trainer.global_step, batches_done(trainer)
+        self._rolled.before_step(index_of(optimizer, trainer), step=step, batch=batch)
 
     # -- helpers ------------------------------------------------------------------------------
 
+    @property
+    def _rolled(self) -> Rolling:
+        assert self._rolling is not None, "on_train_start comes before every mini-batch"
+        return self._rolling
+
     def _attach(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for steps in self._steps:
-            steps.remove()
+        backward = partial(self._backward, trainer, pl_module)
         if uses_deepspeed(trainer):
+            discarded = partial(self._discarded, trainer)
+            self._undo += intercept_engine(trainer.model, backward, discarded)
             return
-        names = parameter_names(pl_module)
-        self._steps = [
-            ScaledSteps(o, self.target, SlotTable(o, self.scope, names, self.chosen))
-            for o in trainer.optimizers
-        ]
-        for steps in self._steps:
+        if self.choices.granularity == "per_mini_batch":
+            self._undo.append(intercept(pl_module, "backward", backward))
+        self._attach_steps(trainer, pl_module)
+
+    def _attach_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rolling = self._rolled
+        rolling.attach(trainer.optimizers, parameter_names(pl_module))
+        for steps in rolling.steps:
             if steps.copies:
-                rank_zero_info(
-                    f"{type(steps.optimizer).__name__}: its step is not known to be linear in its "
-                    "learning rate, so weights that are rolled for are copied in every step"
-                )
-        if not any(steps.slots() for steps in self._steps):
+                rank_zero_info(steps.note)
+        if not any(steps.slots() for steps in rolling.steps):
             rank_zero_warn(
                 "no optimizer of the Trainer has parameters that are rolled for, so that nothing "
                 "will be; include some that are trained, by an optimizer of configure_optimizers"
             )
 
+    @untraced
+    def _backward(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        backward: Callable[..., None],
+        loss: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        step, batch = trainer.global_step, batches_done(trainer)
+        # Somebody may count on gradients of every mini-batch, a discarded one's too.
+        several, scaler = trainer.world_size > 1, scaler_of(trainer)
+        waited_for = several or scaler is not None or uses_deepspeed(trainer)
+        zeroed = pl_module.parameters() if waited_for else None
+        self._rolled.backward(
+            backward, loss, *args, step=step, batch=batch, zeroed=zeroed, **kwargs
+        )
+
+    def _discarded(self, trainer: Trainer) -> bool | None:
+        step, batch = trainer.global_step, batches_done(trainer)
+        return self._rolled.discarded(0, step=step, batch=batch)
+
     def _detach(self) -> None:
         self._slots = None  # a checkpoint that is saved later would find no slots
-        for steps in self._steps:
-            steps.remove()
-        self._steps = []
+        if self._rolling is not None:
+            self._rolling.detach()
         while self._undo:
             self._undo.pop()()
 
     def _write(self, pl_module: LightningModule) -> None:
         self.rolls.flush()
         if self._slots is not None:
-            self._slots.write((steps.slots() for steps in self._steps), parameter_names(pl_module))
+            tables = (steps.slots() for steps in self._rolled.steps)
+            self._slots.write(tables, parameter_names(pl_module))
 
     def _name(self, stem: str) -> str:
         return stem if self._ordinal == 0 else f"{stem}-{self._ordinal + 1}"

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule
 from typing_extensions import override
 
 from lightning_dice.callback import SavingThrowCallback
-from lightning_dice.checks import check_throw
+from lightning_dice.choices import check_throw
 from lightning_dice.rules import SavingThrow
 
 

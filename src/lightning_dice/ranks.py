@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch.distributed as dist
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_dice.rules import SettingError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 T = TypeVar("T")
 _ABSENT = "(none)"
@@ -34,12 +36,12 @@ _OF_THE_TRAINER = (
 )
 
 
-def gather(mine: T, trainer: Trainer) -> list[T]:
-    """What every rank of ``trainer`` has, by rank; one message, and none without other ranks.
+def gather(mine: T, processes: int) -> list[T]:
+    """What every rank has, by rank; one message, and none if one process trains.
 
-    A process group may be there for something else, or be left from a Trainer before this one.
+    A process group may be there for something else, or be left from a training before this one.
     """
-    if trainer.world_size == 1 or not (dist.is_available() and dist.is_initialized()):
+    if processes == 1 or not (dist.is_available() and dist.is_initialized()):
         return [mine]
     ranks: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, mine)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_dice.gradients import Parts, scale_gradients
 from lightning_dice.intercept import intercept, untraced
+from lightning_dice.rules import SettingError
 from lightning_dice.scope import Slots
 from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
 
@@ -20,6 +21,11 @@ Target = Literal["gradient", "update"]
 _UNROLLED = (
     "an optimizer made a step that nothing was rolled for, and it was applied in full; in a "
     "LightningModule use self.manual_backward, and step the optimizers that self.optimizers() gives"
+)
+
+_AROUND = (
+    "its step was kept from before it had dice, as torch.compile(optimizer.step) does, and goes "
+    "around them; attach them first, or compile a function that calls optimizer.step()"
 )
 
 
@@ -124,6 +130,14 @@ class ScaledSteps:
             self._hooks.append(optimizer.register_step_post_hook(self._after))
         self._restore = intercept(optimizer, "step", self._step)
 
+    @property
+    def note(self) -> str:
+        """What is said of an optimizer whose weights are copied."""
+        return (
+            f"{type(self.optimizer).__name__}: its step is not known to be linear in its learning "
+            "rate, so weights that are rolled for are copied in every step"
+        )
+
     def next(self, scales: Mapping[int, float | None] | None) -> None:
         """Scale the next step by ``scales``, by slot; a slot that is not there is left alone.
 
@@ -188,6 +202,9 @@ class ScaledSteps:
 
     @untraced
     def _before(self, *_: Any) -> None:
+        if self._effect is None and self._depth == 0:
+            kind = type(self.optimizer).__name__
+            raise SettingError("optimizer", kind, _AROUND)
         self._depth += 1
         if self._effect is not None and self._waits:
             self._waits = False

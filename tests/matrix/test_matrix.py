@@ -78,7 +78,7 @@ class TestTheMatrixCanFail:
 
         def naive(self, trainer, pl_module, optimizer):
             early(self, trainer, pl_module, optimizer)
-            steps = self._steps[0]
+            steps = self._rolling.steps[0]
             scale_gradients(steps._rolled())
             steps.next({})
 

@@ -65,7 +65,9 @@ class RandomState(Callback):
     @override
     def state_dict(self) -> dict[str, Any]:
         mine = _random_state()
-        return {"ranks": [mine] if self._trainer is None else gather(mine, self._trainer)}
+        return {
+            "ranks": [mine] if self._trainer is None else gather(mine, self._trainer.world_size)
+        }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

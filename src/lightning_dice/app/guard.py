@@ -26,4 +26,4 @@ class SameEverywhere(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        check_same(gather(self._settings, trainer))
+        check_same(gather(self._settings, trainer.world_size))

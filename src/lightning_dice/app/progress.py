@@ -149,7 +149,7 @@ def _dice(callback: SavingThrowCallback) -> list[Text]:
     if rolls is None:  # the optimizer that stepped has no slot, or the run was just resumed
         return [tallies]
     if isinstance(rolls, list):
-        return [_several(rolls, callback.scope), tallies]
+        return [_several(rolls, callback.choices.scope), tallies]
     return [Text(describe(rolls), COLOURS[rolls.outcome]), tallies]
 
 

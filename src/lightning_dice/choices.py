@@ -1,0 +1,126 @@
+"""What a person chooses about dice, whatever they train with: checked early, and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, get_args
+
+from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules.roller import Draws, check_draws, check_seed
+from lightning_dice.scope import NameFilter, Scope
+from lightning_dice.steps import Target
+
+Granularity = Literal["per_accumulation_step", "per_mini_batch"]
+Ranks = Literal["shared", "independent"]
+
+_WORDS = {"granularity": Granularity, "target": Target, "scope": Scope, "ranks": Ranks}
+_SETTINGS = (
+    "granularity",
+    "target",
+    "scope",
+    "include",
+    "exclude",
+    "ranks",
+    "draws",
+    "seed",
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Everything that decides the rolls and what they do; its defaults are those of all adapters.
+
+    Args:
+        throw: Die, threshold and scaling.
+        granularity: What one roll belongs to in time.
+        target: What is scaled.
+        scope: What one roll belongs to in space.
+        include: Patterns of the names of parameters that are rolled for; ``None`` includes all.
+        exclude: Patterns of names that are not, included or not.
+        ranks: Whether processes share the roll of a mini-batch.
+        draws: How naturals come up.
+        seed: 0 to 2^64 - 1; ``None`` leaves it to whoever trains.
+
+    Raises:
+        SettingError: If a value is outside what is allowed.
+
+    Example:
+        >>> Choices(SavingThrow("d6", 3), target="update").settings()["target"]
+        'update'
+    """
+
+    throw: SavingThrow = field(default_factory=SavingThrow)
+    _: KW_ONLY
+    granularity: Granularity = "per_accumulation_step"
+    target: Target = "gradient"
+    scope: Scope = "model"
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+    ranks: Ranks = "shared"
+    draws: Draws = "independent"
+    seed: int | None = None
+    chosen: NameFilter = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_throw(self.throw)
+        for setting, allowed in _WORDS.items():
+            if getattr(self, setting) not in (words := get_args(allowed)):
+                remedy = f"expected {' or '.join(words)}"
+                raise SettingError(setting, getattr(self, setting), remedy)
+        chosen = NameFilter(self.include, self.exclude)
+        put = object.__setattr__
+        put(self, "chosen", chosen)
+        put(self, "include", chosen.include)
+        put(self, "exclude", chosen.exclude)
+        check_draws(self.draws, self.throw.die)
+        put(self, "seed", None if self.seed is None else check_seed(self.seed))
+
+    def settings(self, **others: Any) -> dict[str, Any]:
+        """All of them as plain values, for files, loggers and comparisons.
+
+        Args:
+            **others: Values that take the place of these, such as the seed that was drawn.
+        """
+        own = {setting: getattr(self, setting) for setting in _SETTINGS}
+        return {**self.throw.settings(), **own, **others}
+
+    def check(self) -> None:
+        """Refuse what cannot go together, whatever trains.
+
+        Raises:
+            SettingError: On settings that a mini-batch's roll cannot have, and on rolls of its own
+                for each rank's optimizer step.
+        """
+        if self.granularity == "per_mini_batch":
+            whole = {"target": "gradient", "scope": "model", "include": None, "exclude": None}
+            for setting, possible in whole.items():
+                if getattr(self, setting) != possible:
+                    raise SettingError(
+                        setting,
+                        getattr(self, setting),
+                        f"a mini-batch's roll scales its loss, so that {setting}={possible!r} is "
+                        "all that it can have; use granularity='per_accumulation_step'",
+                    )
+        elif self.ranks == "independent":
+            raise SettingError(
+                "ranks",
+                "independent",
+                "a step that every rank scales in its own way leaves replicas that differ; use "
+                "granularity='per_mini_batch', which scales losses before they are averaged",
+            )
+
+
+def check_throw(throw: object) -> SavingThrow:
+    """``throw`` if it is a saving throw.
+
+    Example:
+        >>> check_throw("d20")
+        Traceback (most recent call last):
+        lightning_dice.rules.errors.SettingError: throw='d20': expected a SavingThrow, such as \
+SavingThrow('d20', threshold=10)
+    """
+    if not isinstance(throw, SavingThrow):
+        example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
+        raise SettingError("throw", throw, example)
+    return throw
