@@ -1,0 +1,1 @@
+"""The same dice where there is no Lightning Trainer: plain PyTorch, Fabric, HuggingFace."""

@@ -1,0 +1,345 @@
+"""The dice of a training in a loop of one's own, and all that can be done with them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_dice.adapters.wrappers import refresh, unwrap, unwrap_model
+from lightning_dice.choices import Choices
+from lightning_dice.intercept import intercept, untraced
+from lightning_dice.ranks import check_same, gather, optimizer_settings
+from lightning_dice.records import RollLog, SlotFile
+from lightning_dice.resuming import check_resume
+from lightning_dice.rolling import Rolling
+from lightning_dice.rules import Roll, SettingError
+from lightning_dice.rules.words import advice, meaning
+from lightning_dice.scope import Names, parameter_names
+
+_log = logging.getLogger(__name__)
+_attached: weakref.WeakKeyDictionary[Optimizer, set[int]] = weakref.WeakKeyDictionary()
+"""The ordinals of the saving throws that an optimizer has."""
+
+
+class DiceHandle:
+    """The dice of one training in a loop of one's own; ``attach`` makes it.
+
+    As a context manager it takes the dice away at the end of the block.
+
+    Attributes:
+        rolls: Tallies and the newest records of what was rolled.
+        seed: The seed in use.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        choices: Choices,
+        *,
+        changes: Sequence[str],
+        model: nn.Module | None,
+        scaler: Any,
+        folder: Path | None,
+        ordinal: int,
+    ) -> None:
+        if not optimizers:
+            raise SettingError("optimizer", optimizers, "expected an optimizer, or a list of them")
+        self._given = optimizers
+        inside = [unwrap(optimizer) for optimizer in optimizers]
+        self._optimizers = [optimizer for optimizer, _ in inside]
+        self._scaler = scaler or next((own for _, own in inside if own is not None), None)
+        self._choices = choices
+        self._changes = changes
+        self._ordinal = ordinal
+        self._names = _find_names(self._optimizers, model)
+        self._check()
+        self._rank, self._processes = _place()
+        self.seed = self._agree()
+        self.rolls = RollLog()
+        self._folder = folder if self._rank == 0 else None
+        self._slots: SlotFile | None = None
+        self._opened = False  # the file, which is left for the first roll, as a state may be loaded
+        self._next_batch = 0  # that the file goes on with
+        self._step = 0  # optimizer steps completed
+        self._batch: int | None = None  # mini-batches begun; nobody may say
+        self._stepping: int | None = None  # the optimizer whose step is being made
+        self._evaluated = False  # a mini-batch was, by the closure of that step
+        self._undo: list[Callable[[], None]] = []
+        self._attach()
+        self._caution()
+        # A loop that ends without a word, or by an error, loses no roll.
+        weakref.finalize(self, self.rolls.close)
+
+    # -- for users ----------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the rolls and what they do, as plain values."""
+        return self._choices.settings(seed=self.seed)
+
+    @property
+    def last_roll(self) -> Roll | list[Roll] | None:
+        """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
+        return self._rolling.last_roll
+
+    def backward(
+        self,
+        loss: Tensor,
+        *args: Any,
+        backward: Callable[..., None] = Tensor.backward,
+        **kwargs: Any,
+    ) -> None:
+        """Propagate a mini-batch's loss times what is rolled for it; ``loss`` stays the true one.
+
+        A discarded mini-batch adds nothing, even if its loss is NaN. With
+        ``granularity="per_accumulation_step"`` this is ``backward(loss)`` and nothing else.
+
+        Args:
+            loss: A scalar, scaled by a gradient scaler or not.
+            *args: Passed on to ``backward``.
+            backward: Propagates it, such as ``fabric.backward``.
+            **kwargs: Passed on to ``backward``.
+
+        Example:
+            >>> import torch
+            >>> from lightning_dice.adapters.torch_loop import attach
+            >>> weight = torch.nn.Parameter(torch.ones(1))
+            >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+            >>> with attach(optimizer, granularity="per_mini_batch", seed=0) as dice:
+            ...     dice.backward(8 * weight.sum())
+            ...     dice.backward(2 * weight.sum())
+            >>> weight.grad  # 1 x 8 + 0.95 x 2
+            tensor([9.9000])
+        """
+        if not self._evaluated:
+            self.begin_mini_batch()
+        self._evaluated = self._stepping is not None
+        if self._choices.granularity != "per_mini_batch":
+            backward(loss, *args, **kwargs)
+            return
+        self._open()
+        where = {"step": self._step, "batch": self._at_hand}
+        waited_for = self._processes > 1 or self._scaler is not None
+        groups = (group for o in self._optimizers for group in o.param_groups)
+        zeroed = [p for group in groups for p in group["params"]] if waited_for else None
+        self._rolling.backward(backward, loss, *args, **where, zeroed=zeroed, **kwargs)
+        if self._stepping is not None:
+            self._rolling.before_step(self._stepping, **where)
+
+    def begin_mini_batch(self) -> None:
+        """Count a mini-batch, for the column ``batch`` of rolls; ``backward`` does this by itself.
+
+        A loop that says nothing has as many as it has optimizer steps.
+        """
+        self._batch = (self._batch or 0) + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the dice are, as plain values, to be saved with the model's and the optimizer's."""
+        self.flush()  # what a checkpoint counts is in the file
+        place = {"step": self._step, "batch": self._batch}
+        return {"settings": self.settings, **place, **self.rolls.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where ``state_dict`` was.
+
+        Raises:
+            SettingError: Naming every setting that differs and is not one of ``changes``.
+        """
+        mine = self._choices.settings()
+        differ = check_resume(mine, state["settings"], self._changes)
+        if mine["seed"] is None and "seed" not in self._changes:
+            self.seed = state["settings"]["seed"]
+        self.go_on(state["step"], state["batch"])
+        if not differ:  # otherwise its counts are of other odds
+            self.rolls.load_state_dict(dict(state))
+
+    def go_on(self, step: int, batch: int | None = None) -> None:
+        """Roll from here on as if so much had been trained, where no state was kept.
+
+        Args:
+            step: Optimizer steps completed.
+            batch: Mini-batches completed; ``None`` if nobody counted them.
+        """
+        self.rolls.reset(since=step)
+        self._detach()
+        self._step, self._batch, self._opened = step, batch, False
+        self._next_batch = step if batch is None else batch
+        self._attach()
+
+    def flush(self) -> None:
+        """Write what was rolled so far, where there is a folder."""
+        self.rolls.flush()
+        if self._slots is not None:
+            self._slots.write((steps.slots() for steps in self._rolling.steps), self._names)
+
+    def remove(self) -> None:
+        """Take the dice away, and leave the optimizer as it was; a second time does no harm."""
+        self.flush()
+        self._detach()
+        self.rolls.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    # -- the roll -----------------------------------------------------------------------------
+
+    def _around_step(self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._stepping is not None:  # within a scaler's step, or a class's own super().step()
+            return inner(*args, **kwargs)
+        self._before(index, closure=any(map(callable, (*args, *kwargs.values()))))
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            self._after()
+
+    def _around_scaler(
+        self, inner: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        for index, own in enumerate(self._optimizers):
+            if own is optimizer:
+                return self._around_step(index, partial(inner, optimizer), *args, **kwargs)
+        return inner(optimizer, *args, **kwargs)
+
+    @untraced
+    def _before(self, index: int, closure: bool) -> None:
+        self._open()
+        self._stepping = index
+        batch = self._batch if closure and self._batch is not None else self._at_hand
+        self._rolling.before_step(index, step=self._step, batch=batch)
+
+    @untraced
+    def _after(self) -> None:
+        self._rolling.forget()  # what a scaler left out
+        self._step += 1
+        self._stepping, self._evaluated = None, False
+
+    @property
+    def _at_hand(self) -> int:
+        """The mini-batch at hand, or the last one."""
+        return self._step if self._batch is None else max(0, self._batch - 1)
+
+    # -- helpers ------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        choices = self._choices
+        if len(self._optimizers) > 1 and choices.granularity == "per_mini_batch":
+            raise SettingError(
+                "granularity",
+                "per_mini_batch",
+                "of several optimizers it is not known whose mini-batch a loss is; attach to each "
+                "of them, with ordinal=0, 1, ...",
+            )
+        for optimizer in self._optimizers:
+            if self._ordinal in _attached.get(optimizer, ()):
+                remedy = (
+                    "the optimizer has these dice already; remove() them first, or take another"
+                )
+                raise SettingError("ordinal", self._ordinal, remedy)
+        given = next((s for s in ("include", "exclude") if getattr(choices, s)), None)
+        if given and not self._names:
+            raise SettingError(
+                given,
+                getattr(choices, given),
+                "parameters have no names here; give model=, or make the optimizer from "
+                "model.named_parameters()",
+            )
+        choices.chosen.check(self._names.values())
+
+    def _agree(self) -> int:
+        """Refuse processes that differ, and share one seed."""
+        drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
+        mine = {**self._choices.settings(), "changes": self._changes, "ordinal": self._ordinal}
+        ranks = gather((mine, optimizer_settings(self._optimizers), drawn), self._processes)
+        check_same([own for own, _, _ in ranks])
+        check_same([made for _, made, _ in ranks])
+        return ranks[0][2] if self._choices.seed is None else self._choices.seed
+
+    def _attach(self) -> None:
+        apart = self._choices.ranks == "independent"
+        replica = (self._rank, self._processes) if apart else (0, 1)
+        self._rolling = Rolling(
+            self._choices, self.seed, self.rolls, ordinal=self._ordinal, replica=replica
+        )
+        self._rolling.attach(self._optimizers, self._names)
+        for index, optimizer in enumerate(self._optimizers):
+            around = partial(self._around_step, index)
+            self._undo.append(intercept(optimizer, "step", around))
+            _attached.setdefault(optimizer, set()).add(self._ordinal)
+        if self._scaler is not None:
+            self._undo.append(intercept(self._scaler, "step", self._around_scaler))
+        for wrapper in self._given:
+            refresh(wrapper)
+
+    def _detach(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+        self._rolling.detach()
+        for optimizer in self._optimizers:
+            _attached.get(optimizer, set()).discard(self._ordinal)
+
+    def _caution(self) -> None:
+        """Say at the start what to expect, once for all processes."""
+        if self._rank:
+            return
+        throw, steps = self._choices.throw, self._rolling.steps
+        caution = advice(throw)
+        if caution is not None:
+            warnings.warn(f"{throw}: {meaning(throw)}; {caution}", stacklevel=4)
+        if not any(own.slots() for own in steps):
+            nothing = "the optimizer has no parameters that are rolled for, so that nothing will be"
+            warnings.warn(f"{nothing}; include some that it has", stacklevel=4)
+        for own in steps:
+            if own.copies:
+                _log.info(own.note)
+
+    def _open(self) -> None:
+        """Begin to write where training goes on, which is known with the first roll."""
+        if self._opened:
+            return
+        self._opened = True
+        if self._folder is None:
+            return
+        stem = "" if self._ordinal == 0 else f"-{self._ordinal + 1}"
+        self.rolls.open(self._folder / f"rolls{stem}.csv", self._next_batch, self._step)
+        several = self._choices.scope != "model"
+        self._slots = SlotFile(self._folder / f"slots{stem}.csv") if several else None
+        self.flush()
+
+
+def _find_names(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Names:
+    """The names that a model gives to its parameters, or else those that optimizers keep."""
+    if model is not None:
+        return parameter_names(unwrap_model(model))
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    return {
+        parameter: [name]
+        for group in groups
+        for parameter, name in zip(group["params"], group.get("param_names", ()), strict=False)
+    }
+
+
+def _place() -> tuple[int, int]:
+    """The rank of this process, and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

@@ -1,0 +1,114 @@
+"""The saving throw in any loop that calls ``optimizer.step()``: plain, Fabric's, accelerate's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lightning_dice.adapters.handle import DiceHandle
+from lightning_dice.choices import Choices, Granularity, Ranks
+from lightning_dice.resuming import check_changes
+from lightning_dice.rules import SavingThrow
+from lightning_dice.rules.roller import Draws
+from lightning_dice.scope import Scope
+from lightning_dice.steps import Target
+
+
+def attach(
+    optimizer: Optimizer | Sequence[Optimizer],
+    throw: SavingThrow | None = None,
+    *,
+    granularity: Granularity = Choices.granularity,
+    target: Target = Choices.target,
+    scope: Scope = Choices.scope,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    ranks: Ranks = Choices.ranks,
+    draws: Draws = Choices.draws,
+    seed: int | None = None,
+    changes: Sequence[str] = (),
+    model: nn.Module | None = None,
+    scaler: Any = None,
+    folder: str | Path | None = None,
+    ordinal: int = 0,
+) -> DiceHandle:
+    """Roll for every step of an optimizer from here on, whoever calls ``optimizer.step()``.
+
+    The roll acts inside the step, so that whatever is done to gradients before it, unscaling and
+    clipping among them, has been done. It may be called before or after schedulers are made, and
+    whatever ``step`` is given a closure. A deep copy of the optimizer has no dice.
+
+    With several processes all of them call this, with the same settings; a default process group
+    that exists by then is used to compare them, once. Training sends no message more.
+
+    Args:
+        optimizer: The optimizer, also one that Fabric or accelerate has wrapped, or a list of those
+            of one training: their steps are counted together, as Lightning counts them.
+        throw: Die, threshold and scaling.
+        granularity: What one roll belongs to in time: ``"per_accumulation_step"`` (an optimizer
+            step) or ``"per_mini_batch"``, whose losses then go through ``handle.backward(loss)``.
+        target: As in ``SavingThrowCallback``, as are the following.
+        scope: What one roll belongs to in space.
+        include: Patterns of parameter names that are rolled for. Names are those of ``model``, or
+            of an optimizer that was made from ``model.named_parameters()``.
+        exclude: Patterns of parameter names that are not.
+        ranks: With ``per_mini_batch`` and several processes: one roll that is ``"shared"``, or an
+            ``"independent"`` one for each process.
+        draws: How naturals come up.
+        seed: 0 to 2^64 - 1; ``None`` takes the seed of Fabric's or Lightning's
+            ``seed_everything``, or else draws one, shared by all processes.
+        changes: Names of settings that may differ from those in a state that is loaded.
+        model: The model whose parameters have names; not needed without ``include``, ``exclude``
+            and ``folder``.
+        scaler: The gradient scaler by which the optimizer is stepped, if there is one. Then a step
+            that it leaves out takes its roll with it, as under Lightning and HuggingFace, be the
+            optimizer fused or not. Wrapped optimizers bring theirs along.
+        folder: Where ``rolls.csv`` is written; without one the newest rolls are kept in memory.
+        ordinal: Tells apart several saving throws that share a seed: 0, 1, ...
+
+    Returns:
+        A handle to take the dice away, to save and restore them, and to look at rolls.
+
+    Raises:
+        SettingError: If a value is outside what is allowed, if the optimizer has these dice
+            already or is DeepSpeed's, or if processes differ; the message names the remedy.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.ones(1))
+        >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+        >>> dice = attach(optimizer, SavingThrow("d20", threshold=10), target="update", seed=0)
+        >>> for _ in range(3):
+        ...     weight.grad = torch.ones(1)
+        ...     optimizer.step()
+        >>> [record.scale for record in dice.rolls.recent]
+        [1.0, 0.95, 0.5]
+        >>> weight.data
+        tensor([-1.4500])
+        >>> dice.remove()
+    """
+    choices = Choices(
+        SavingThrow() if throw is None else throw,
+        granularity=granularity,
+        target=target,
+        scope=scope,
+        include=include,
+        exclude=exclude,
+        ranks=ranks,
+        draws=draws,
+        seed=seed,
+    )
+    choices.check()
+    return DiceHandle(
+        list(optimizer) if isinstance(optimizer, Sequence) else [optimizer],
+        choices,
+        changes=check_changes(changes, choices.settings()),
+        model=model,
+        scaler=scaler,
+        folder=None if folder is None else Path(folder),
+        ordinal=ordinal,
+    )
