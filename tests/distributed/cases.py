@@ -24,6 +24,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from distributed.loops import loops
 from lightning_dice import SavingThrow, SavingThrowCallback
 from lightning_dice.rules import Roller
 from lightning_dice.trainer_state import replica_of
@@ -276,5 +277,6 @@ def with_deepspeed() -> dict[str, Case]:
     return cases
 
 
+LOOPS = loops({name: own for name, own in DICE.items() if name != "ones"}, THROW, SEED)
 TWO, FOUR, DEEPSPEED = two(), four(), with_deepspeed()
 CASES: dict[str, Case] = {**TWO, **FOUR, **DEEPSPEED}

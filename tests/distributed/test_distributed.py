@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from distributed.cases import DDP, DICE, FOUR, SEED, STEPS, THROW, TWO
+from distributed.cases import DDP, DICE, FOUR, LOOPS, SEED, STEPS, THROW, TWO
 from distributed.group import start_script, train
+from distributed.loops import WAYS
 from distributed.reference import NEAR, by_hand, check, distance, one_process
 from lightning_dice import SavingThrowCallback
 from lightning_dice.records import read_rolls
@@ -26,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(folder):
-    return train(folder, 2, TWO)
+    return train(folder, 2, [*TWO, *LOOPS])
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,31 @@ class TestTwoProcesses:
 
     def test_some_have_shards_without_elements(self, two):
         assert [rank["empty"] for rank in two["fsdp2-update"]] == [0, 2]
+
+
+@pytest.mark.parametrize("way", WAYS)
+class TestWithoutALightningTrainer:
+    def test_two_do_what_one_does_under_lightning(self, two, way):
+        for name in DICE.keys() - {"ones", "mini_batch_apart"}:
+            ranks = two[f"{way}-{name}"]
+            weights, rolls = one_process(DICE[name])
+            assert distance(check(ranks), weights) < NEAR, name
+            assert [tuple(roll) for roll in ranks[0]["rolls"]] == rolls, name
+
+    def test_each_may_roll_for_its_own_mini_batch(self, two, folder, way):
+        ranks = two[f"{way}-mini_batch_apart"]
+        assert distance(check(ranks), by_hand(2)) < NEAR
+        rolls = list(read_rolls(folder / f"{way}-mini_batch_apart" / "rolls.csv"))
+        written = [[r.batch, r.optimizer, r.slot, r.natural] for r in rolls]
+        assert written == ranks[0]["rolls"], "by one of them"
+
+    def test_dice_send_no_message(self, two, way):
+        plain = two[f"{way}-plain"][0]["messages"]
+        assert len(plain) == STEPS
+        assert all(before < after for before, after in pairwise(plain))
+        for name in DICE.keys() - {"ones"}:
+            for rank in two[f"{way}-{name}"]:
+                assert rank["messages"] == plain, name
 
 
 @pytest.mark.parametrize("dice", ["update", "updates_of_tensors", "mini_batch_apart"])

@@ -11,7 +11,9 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,9 +21,22 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch.distributed.tensor import DTensor
 
-from distributed.cases import CASES
+from distributed.cases import CASES, LOOPS
+from distributed.loops import share
 from distributed.messages import Messages
 from support.toy import quiet_trainer
+
+
+def leave(path: Path, parameters: Iterable[torch.Tensor], dice: Any, messages: list[int]) -> None:
+    parameters = list(parameters)
+    rolls = [] if dice is None else list(dice.rolls.recent)
+    left = {
+        "weights": [whole(p) for p in parameters],
+        "empty": sum(local(p).numel() == 0 for p in parameters),
+        "rolls": [(r.batch, r.optimizer, r.slot, r.natural) for r in rolls],
+        "messages": messages,
+    }
+    path.write_text(json.dumps(left))
 
 
 class Leave(Callback):
@@ -31,14 +46,7 @@ class Leave(Callback):
         self.path, self.dice, self.messages = path, dice, messages
 
     def on_train_end(self, trainer, pl_module):
-        rolls = [] if self.dice is None else list(self.dice.rolls.recent)
-        left = {
-            "weights": [whole(p) for p in pl_module.parameters()],
-            "empty": sum(local(p).numel() == 0 for p in pl_module.parameters()),
-            "rolls": [(r.batch, r.optimizer, r.slot, r.natural) for r in rolls],
-            "messages": self.messages.counts,
-        }
-        self.path.write_text(json.dumps(left))
+        leave(self.path, pl_module.parameters(), self.dice, self.messages.counts)
 
 
 class Save(Callback):
@@ -71,10 +79,10 @@ def train(name: str, folder: Path) -> None:
     for part in case.parts(folder / name):
         torch.manual_seed(0)
         dice, messages = case.dice(rank), Messages()
-        leave = Leave(folder / f"{name}.{rank}.json", dice, messages)
+        leaves = Leave(folder / f"{name}.{rank}.json", dice, messages)
         save = [] if part.saves is None else [Save(part.max_steps, part.saves)]
         trainer = quiet_trainer(
-            [*([] if dice is None else [dice]), messages, leave, *save],
+            [*([] if dice is None else [dice]), messages, leaves, *save],
             max_steps=part.max_steps,
             devices=world_size,
             strategy=case.strategy(),
@@ -85,13 +93,20 @@ def train(name: str, folder: Path) -> None:
         trainer.fit(case.model(), case.loader(rank, world_size), ckpt_path=part.resumes)
 
 
+def loop(name: str, folder: Path) -> None:
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    train, settings = LOOPS[name]
+    trained = train(settings, share(rank, world_size), folder / name)
+    leave(folder / f"{name}.{rank}.json", trained.parameters, trained.dice, trained.messages)
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     for name in names:
         try:
-            train(name, folder)
+            (loop if name in LOOPS else train)(name, folder)
         except Exception as error:
             said = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
             (folder / f"{name}.{os.environ['RANK']}.json").write_text(json.dumps(said))
