@@ -121,6 +121,13 @@ class TestFiles:
         for own, name in ((dice, "rolls.csv"), (other, "rolls-2.csv")):
             assert list(read_rolls(tmp_path / name)) == list(own.rolls.recent)
 
+    def test_a_folder_that_cannot_be_written_is_said_as_often_as_it_is_met(self, tmp_path):
+        (tmp_path / "file").touch()
+        net, optimizer, dice = begin(folder=tmp_path / "file")
+        for _ in range(2):
+            with pytest.raises(SettingError, match=r"rolls\.csv cannot be written there"):
+                train(dice, net, optimizer, 1)
+
     def test_without_a_folder_nothing_is_written(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         net, optimizer, dice = begin()
@@ -166,6 +173,11 @@ class TestRefusals:
         inside = type("DeepSpeedZeroOptimizer", (), {"__module__": "deepspeed.runtime.zero"})
         with pytest.raises(SettingError, match="DeepSpeed holds gradients in parts of its own"):
             attach(inside())
+
+    @pytest.mark.parametrize("ordinal", [-1, 1000, 0.5, "1", True])
+    def test_a_number_that_is_none(self, ordinal):
+        with pytest.raises(SettingError, match=r"ordinal=.*: expected a whole number from 0 to 999"):
+            begin(ordinal=ordinal)
 
     def test_a_saving_throw_that_is_none(self):
         with pytest.raises(SettingError, match="throw='d20': expected a SavingThrow"):

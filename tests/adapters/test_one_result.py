@@ -22,12 +22,14 @@ ROUNDS = {
 CASES = {
     f"{target}-{scope}-{how}": Case({"target": target, **SCOPES[scope]}, **ROUNDS[how])
     for target, scope, how in itertools.product(("gradient", "update"), SCOPES, ROUNDS)
-    if how != "both" or scope in ("model", "weights")
+    if how != "both" or scope == "weights"
 }
 CASES |= {
     f"per_mini_batch-{accumulate}": Case({"granularity": "per_mini_batch"}, accumulate)
     for accumulate in (1, 3)
 }
+# The last, as accelerate keeps a precision for all that a process trains.
+CASES["update-bf16"] = Case({"target": "update"}, precision="bf16-mixed")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.fabric.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainerCallback
 
+from adapters.loops import Named
 from distributed.messages import sent
 from lightning_dice import SavingThrow
 from lightning_dice.adapters.huggingface import SavingThrowTrainerCallback
@@ -45,21 +48,18 @@ class Loop(NamedTuple):
     settings: dict[str, Any] | None
 
 
-class Named(nn.Module):
-    """The toy's network under the name that it has in a LightningModule."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = hf.Regression().net
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.net(inputs)
-
-
-def share(rank: int, world_size: int) -> Batches:
+def share(rank: int, world_size: int, device: str = "cpu") -> Batches:
     """This process's part of every mini-batch of the toy."""
     mine = slice(rank, None, world_size)
-    return [(inputs[mine], targets[mine]) for inputs, targets in data()]
+    return [(inputs[mine].to(device), targets[mine].to(device)) for inputs, targets in data()]
+
+
+def _device(batches: Batches) -> torch.device:
+    return batches[0][0].device
+
+
+def _backend(batches: Batches) -> str:
+    return "gloo" if _device(batches).type == "cpu" else "nccl"
 
 
 def _run(model: nn.Module, optimizer: Any, dice: Any, batches: Batches, backward: Any) -> list[int]:
@@ -73,9 +73,10 @@ def _run(model: nn.Module, optimizer: Any, dice: Any, batches: Batches, backward
     return messages
 
 
-def _fabric(strategy: Callable[[], Any]) -> Callable[..., Trained]:
+def _fabric(strategy: Callable[[str], Any]) -> Callable[..., Trained]:
     def train(settings: dict[str, Any] | None, batches: Batches, folder: Path) -> Trained:
-        fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy())
+        kind = _device(batches).type
+        fabric = Fabric(accelerator=kind, devices=2, strategy=strategy(_backend(batches)))
         fabric.launch()
         model = fabric.setup_module(Named())
         optimizer = fabric.setup_optimizers(adamw(model.parameters()))
@@ -97,8 +98,8 @@ def _sharded(model: nn.Module, mesh: Any) -> nn.Module:
 
 def _plain(settings: dict[str, Any] | None, batches: Batches, folder: Path) -> Trained:
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
-    model = DistributedDataParallel(Named())
+        dist.init_process_group(_backend(batches))
+    model = DistributedDataParallel(Named().to(_device(batches)))
     optimizer = adamw(model.parameters())
     dice = None
     if settings is not None:
@@ -121,7 +122,9 @@ class _Messages(TrainerCallback):
         self.counts.append(sent() - self._before)
 
 
-def _huggingface(settings: dict[str, Any] | None, batches: Batches, folder: Path) -> Trained:
+def _huggingface(
+    settings: dict[str, Any] | None, batches: Batches, folder: Path, **arguments: Any
+) -> Trained:
     dice = None if settings is None else SavingThrowTrainerCallback(**settings)
     messages = _Messages()
     trainer = hf.trainer(
@@ -131,7 +134,9 @@ def _huggingface(settings: dict[str, Any] | None, batches: Batches, folder: Path
         factory=adamw,
         loader=hf.Given([{"inputs": inputs, "labels": labels} for inputs, labels in batches]),
         max_steps=len(batches),
-        ddp_backend="gloo",
+        ddp_backend=_backend(batches),
+        use_cpu=_device(batches).type == "cpu",
+        **arguments,
     )
     trainer.train()
     return Trained(list(trainer.model.parameters()), dice, messages.counts)
@@ -139,19 +144,31 @@ def _huggingface(settings: dict[str, Any] | None, batches: Batches, folder: Path
 
 WAYS = {
     "loop_ddp": _plain,
-    "fabric_ddp": _fabric(lambda: DDPStrategy(process_group_backend="gloo")),
-    "fabric_fsdp2": _fabric(lambda: ModelParallelStrategy(_sharded, 2, 1)),
+    "fabric_ddp": _fabric(lambda backend: DDPStrategy(process_group_backend=backend)),
+    "fabric_fsdp2": _fabric(lambda backend: ModelParallelStrategy(_sharded, 2, 1)),
     "hf_ddp": _huggingface,
 }
 """Each with every kind of dice that the strategies of Lightning are tried with."""
+GPU_WAYS = {
+    **WAYS,
+    "fabric_fsdp": _fabric(lambda backend: FSDPStrategy()),
+    "hf_fsdp": partial(_huggingface, fsdp="full_shard", fsdp_config={"fsdp_version": 1}),
+    "hf_fsdp2": partial(_huggingface, fsdp="full_shard", fsdp_config={"fsdp_version": 2}),
+}
+"""With those that need a GPU."""
 
 
-def loops(dice: dict[str, dict[str, Any] | None], throw: SavingThrow, seed: int) -> dict[str, Loop]:
+def loops(
+    dice: dict[str, dict[str, Any] | None],
+    throw: SavingThrow,
+    seed: int,
+    ways: dict[str, Any] = WAYS,
+) -> dict[str, Loop]:
     """The trainings, by name."""
     return {
         f"{way}-{name}": Loop(
             train, None if settings is None else {"throw": throw, "seed": seed, **settings}
         )
-        for way, train in WAYS.items()
+        for way, train in ways.items()
         for name, settings in dice.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,19 @@ class Regression(torch.nn.Module):
 
 
 class InOrder(Trainer):
-    """Trains on the toy's batches in their order; Trainers shuffle."""
+    """Trains on the toy's batches in their order, as Trainers shuffle, with a given optimizer.
+
+    Under FSDP there is something to make it of only once the model is sharded.
+    """
+
+    def __init__(self, *, factory: Factory, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.factory = factory
+
+    def create_optimizer(self, *args: Any) -> Any:
+        if self.optimizer is None:
+            self.optimizer = self.factory(self.model.parameters())
+        return self.optimizer
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self.train_dataset
@@ -73,7 +86,7 @@ def trainer(
     folder: Path,
     callbacks: Any = (),
     *,
-    kind: type[Trainer] = InOrder,
+    kind: type[InOrder] = InOrder,
     factory: Factory = sgd,
     model: torch.nn.Module | None = None,
     loader: Any = None,
@@ -81,12 +94,13 @@ def trainer(
     **settings: Any,
 ) -> Trainer:
     """A Trainer that is quiet, and whose optimizer is ``factory``'s."""
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # transformers 4 leaves the last one there
     model = Regression() if model is None else model
     return kind(
         model=model,
         args=arguments(folder, **settings),
         train_dataset=in_order() if loader is None else loader,
-        optimizers=(factory(model.parameters()), None),
+        factory=factory,
         callbacks=list(callbacks),
         **(more or {}),
     )

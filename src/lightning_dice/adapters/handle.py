@@ -25,12 +25,15 @@ from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.resuming import check_resume
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
+from lightning_dice.rules.errors import whole_number
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Names, parameter_names
 
 _log = logging.getLogger(__name__)
 _attached: weakref.WeakKeyDictionary[Optimizer, set[int]] = weakref.WeakKeyDictionary()
 """The ordinals of the saving throws that an optimizer has."""
+MOST_SAVING_THROWS = 1000
+"""That one training may have; their numbers are a part of the stream of rolls."""
 
 
 class DiceHandle:
@@ -59,7 +62,8 @@ class DiceHandle:
         self._given = optimizers
         inside = [unwrap(optimizer) for optimizer in optimizers]
         self._optimizers = [optimizer for optimizer, _ in inside]
-        self._scaler = scaler or next((own for _, own in inside if own is not None), None)
+        brought = next((own for _, own in inside if own is not None), None)
+        self._scaler = brought if scaler is None else scaler
         self._choices = choices
         self._changes = changes
         self._ordinal = ordinal
@@ -242,6 +246,9 @@ class DiceHandle:
 
     def _check(self) -> None:
         choices = self._choices
+        allowed = f"expected a whole number from 0 to {MOST_SAVING_THROWS - 1}"
+        if not 0 <= whole_number("ordinal", self._ordinal, allowed) < MOST_SAVING_THROWS:
+            raise SettingError("ordinal", self._ordinal, allowed)
         if len(self._optimizers) > 1 and choices.granularity == "per_mini_batch":
             raise SettingError(
                 "granularity",
@@ -314,16 +321,14 @@ class DiceHandle:
 
     def _open(self) -> None:
         """Begin to write where training goes on, which is known with the first roll."""
-        if self._opened:
-            return
-        self._opened = True
-        if self._folder is None:
+        if self._opened or self._folder is None:
             return
         stem = "" if self._ordinal == 0 else f"-{self._ordinal + 1}"
         self.rolls.open(self._folder / f"rolls{stem}.csv", self._next_batch, self._step)
         several = self._choices.scope != "model"
         self._slots = SlotFile(self._folder / f"slots{stem}.csv") if several else None
         self.flush()
+        self._opened = True
 
 
 def _find_names(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Names:
