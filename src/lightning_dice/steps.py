@@ -20,7 +20,8 @@ Target = Literal["gradient", "update"]
 
 _UNROLLED = (
     "an optimizer made a step that nothing was rolled for, and it was applied in full; in a "
-    "LightningModule use self.manual_backward, and step the optimizers that self.optimizers() gives"
+    "LightningModule use self.manual_backward, and step the optimizers that self.optimizers() "
+    "gives; in a loop of your own that rolls for mini-batches use dice.backward(loss)"
 )
 
 _AROUND = (
@@ -57,13 +58,16 @@ class _ScaledGradients:
     parameter that is discarded among others is put back.
     """
 
-    def __init__(self, optimizer: Optimizer, rolled: Callable[[], Parts]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, rolled: Callable[[], Parts], known: Parts | None
+    ) -> None:
         self._rolled = rolled
         kind = type(optimizer)
         apart = kind.__module__.startswith("torch.optim.") and kind is not torch.optim.LBFGS
         self._all = [] if apart else [p for g in optimizer.param_groups for p in g["params"]]
         self._versions = [p._version for p in self._all]
-        self._held: list[tuple[Tensor, Tensor]] = []
+        # Some move the weights, evaluate gradients there, and move them back by what these are.
+        self._held = _copies(known or []) if self._all else []
 
     def apply(self) -> None:
         parts = self._rolled()
@@ -74,8 +78,7 @@ class _ScaledGradients:
         if unmoved and all(p.grad is None for p in self._all):
             raise _Discarded
         if not self._held:
-            discarded = (p for parameters, scale in parts if scale is None for p in parameters)
-            self._held = [(p, p.detach().clone()) for p in discarded]
+            self._held = _copies(parts)
 
     def finish(self) -> None:
         with torch.no_grad():
@@ -166,7 +169,7 @@ class ScaledSteps:
 
     def _begin(self) -> Effect:
         if self.target == "gradient":
-            return _ScaledGradients(self.optimizer, self._rolled)
+            return _ScaledGradients(self.optimizer, self._rolled, self._parts)
         if self.copies:
             parameters = [p for slot in self.slots().values() for p in slot]
             return ScaledDifference(parameters, self._rolled)
@@ -218,10 +221,19 @@ class ScaledSteps:
             self._effect = None
 
 
+def _copies(parts: Parts) -> list[tuple[Tensor, Tensor]]:
+    """What is discarded, and what it is now."""
+    discarded = (p for parameters, scale in parts if scale is None for p in parameters)
+    return [(p, p.detach().clone()) for p in discarded]
+
+
 def _after_closure(
     apply: Callable[[], None], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """The arguments with ``apply`` called after each call of the closure, if they have one."""
+    """The arguments with ``apply`` called after each call of the closure, if they have one.
+
+    Most optimizers take it first and call it ``closure``; it is the first that can be called.
+    """
 
     def followed(closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
@@ -235,8 +247,10 @@ def _after_closure(
 
         return evaluate
 
-    if args and callable(args[0]):
-        return (followed(args[0]), *args[1:]), kwargs, True
-    if kwargs.get("closure") is not None:
-        return args, {**kwargs, "closure": followed(kwargs["closure"])}, True
+    for place, given in enumerate(args):
+        if callable(given):
+            return (*args[:place], followed(given), *args[place + 1 :]), kwargs, True
+    for name, given in kwargs.items():
+        if callable(given):
+            return args, {**kwargs, name: followed(given)}, True
     return args, kwargs, False

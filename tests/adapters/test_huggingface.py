@@ -350,8 +350,36 @@ class TestSeeds:
                 trainer.train()
             assert callback.rolls.tally.rolls == 1
 
+    @pytest.mark.parametrize("kind", [hf.InOrder, hf.DiceTrainer])
+    def test_after_an_interruption_a_baseline_is_one(self, tmp_path, kind):
+        class Interrupts(TrainerCallback):
+            def on_step_end(self, *args, **kwargs):
+                raise KeyboardInterrupt
+
+        callback, interrupts = dice(throw=TEN), Interrupts()
+        trainer = hf.trainer(tmp_path, [callback, interrupts], kind=kind)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        if kind is hf.InOrder:  # nobody tells a callback
+            callback.remove()
+        trainer.remove_callback(callback)
+        trainer.remove_callback(interrupts)
+        trainer.train()
+        assert callback.rolls.tally.rolls == 1
+
 
 class TestMixIn:
+    def test_a_training_step_of_ones_own_is_rolled_for(self, tmp_path):
+        class Own(hf.DiceTrainer):
+            def training_step(self, model, inputs, num_items_in_batch=None):
+                loss = self.compute_loss(model, inputs)
+                self.accelerator.backward(loss)
+                return loss.detach()
+
+        callback = dice("per_mini_batch")
+        run(tmp_path, [callback], kind=Own)
+        assert callback.rolls.tally.rolls == 12
+
     def test_it_brings_its_dice(self, tmp_path):
         trainer = run(tmp_path, more={"saving_throw": THROW, "dice_seed": SEED})
         assert (
@@ -376,6 +404,16 @@ class TestRefusals:
         with pytest.raises(SettingError, match="class DiceTrainer"):
             trainer.train()
         assert same(trainer.model.parameters(), start.parameters())
+
+    def test_mini_batches_that_go_on_without_the_mix_in(self, tmp_path):
+        run(tmp_path, [dice("per_mini_batch")], max_steps=4, **SAVES)
+        resumed = str(tmp_path / "checkpoint-4")
+        with pytest.raises(SettingError, match="class DiceTrainer"):
+            run(tmp_path, [dice("per_mini_batch")], kind=hf.InOrder, resume=resumed)
+
+    def test_another_saving_throw_than_the_callbacks(self, tmp_path):
+        with pytest.raises(SettingError, match=r"saving_throw=.*: the callback rolls d6"):
+            run(tmp_path, [dice("per_mini_batch")], more={"saving_throw": TEN})
 
     def test_settings_that_do_not_go_together(self):
         with pytest.raises(SettingError, match="target='update': a mini-batch's roll scales"):

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR
 from lightning_dice import SavingThrow
 from lightning_dice.adapters.torch_loop import attach
 from lightning_dice.rules import Roller, SettingError
-from support.by_hand import EXACT, SEED, THROW, apart, factor, roll
+from support.by_hand import EXACT, SEED, THROW, apart, factor, roll, train, windows
 from support.toy import BATCHES, adamw, data, loss_of, momentum, network, same, sgd
 
 NEAR = 1e-6
@@ -127,6 +127,23 @@ class TestCompiled:
             optimizer.step()
 
         return step
+
+    def test_a_compiled_training_step_rolls_for_its_mini_batch(self):
+        torch._dynamo.reset()
+        net = network().double()
+        optimizer = momentum(net.parameters())
+        dice = attach(optimizer, THROW, granularity="per_mini_batch", seed=SEED)
+
+        @torch.compile(backend="eager")
+        def train_on(inputs, targets):
+            dice.backward(loss_of(net, (inputs, targets)))
+            optimizer.step()
+            optimizer.zero_grad()
+
+        for inputs, targets in data():
+            train_on(inputs.double(), targets.double())
+        expected = train(momentum, "per_mini_batch", windows([1] * BATCHES))
+        assert apart(net.parameters(), expected) < EXACT
 
     @pytest.mark.parametrize("target", ["gradient", "update"])
     @pytest.mark.parametrize("attached", ["before", "after"])
@@ -266,6 +283,61 @@ class TestOptimizers:
             torch.testing.assert_close(p.detach(), (begin - 0.1 * p.grad).detach())
 
 
+class Ascends(torch.optim.SGD):
+    """As SAM does: climbs, evaluates there, goes back and steps by what it found."""
+
+    def step(self, evaluate=None, closure=None):
+        held = [p for g in self.param_groups for p in g["params"] if p.grad is not None]
+        with torch.no_grad():
+            for p in held:
+                p.add_(0.5 * p.grad)
+        climbed = [p.grad.clone() for p in held]
+        with torch.enable_grad():
+            (evaluate or closure)()
+        with torch.no_grad():
+            for p, grad in zip(held, climbed, strict=True):
+                if p.grad is not None:
+                    p.sub_(0.5 * grad)
+        return super().step()
+
+
+class TestOptimizersFromElsewhere:
+    @pytest.mark.parametrize("scope", ["model", "tensor"])
+    @pytest.mark.filterwarnings("ignore:.*every update is discarded")
+    def test_what_is_discarded_stays_though_the_step_climbs_first(self, scope):
+        net, start = network(), network()
+        optimizer = Ascends(net.parameters(), lr=0.1)
+        attach(optimizer, SavingThrow("d4", 2, [None] * 4), scope=scope, seed=0)
+        for batch in data()[:3]:
+
+            def closure(batch=batch):
+                optimizer.zero_grad()
+                loss_of(net, batch).backward()
+
+            closure()
+            optimizer.step(closure)
+        assert same(net.parameters(), start.parameters())
+
+    @pytest.mark.parametrize("how", ["evaluate", "closure", None])
+    def test_a_closure_by_whatever_name(self, how):
+        def run(throw):
+            net = network()
+            optimizer = Ascends(net.parameters(), lr=0.1)
+            if throw:
+                attach(optimizer, throw, target="gradient", seed=0)
+
+            def closure():
+                optimizer.zero_grad()
+                loss_of(net, data()[0]).backward()
+
+            closure()
+            optimizer.step(*([] if how else [closure]), **({how: closure} if how else {}))
+            return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+        start = torch.cat([p.detach().flatten() for p in network().parameters()])
+        torch.testing.assert_close(run(HALF) - start, 0.5 * (run(None) - start))
+
+
 class TestNames:
     def test_are_the_models(self):
         net = nn.DataParallel(network())
@@ -285,10 +357,12 @@ class TestNames:
         rows = (tmp_path / "slots.csv").read_text().split()
         assert rows == ["optimizer,slot,parameter", "0,0,0.weight", "0,2,2.weight"]
 
-    def test_without_any_a_filter_is_refused(self):
+    @pytest.mark.parametrize("model", [None, network()])
+    def test_without_any_a_filter_is_refused(self, model):
+        """As where the model is another one than is trained."""
         optimizer = sgd(network().parameters())
         with pytest.raises(SettingError, match=r"include=\['0\.\*'\]: .* give model="):
-            attach(optimizer, HALF, include=["0.*"])
+            attach(optimizer, HALF, include=["0.*"], model=model)
 
     def test_a_pattern_that_matches_nothing_is_refused(self):
         net = network()

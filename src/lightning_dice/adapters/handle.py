@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_dice.adapters.wrappers import refresh, unwrap, unwrap_model
-from lightning_dice.choices import Choices
+from lightning_dice.choices import Choices, Granularity
 from lightning_dice.intercept import intercept, untraced
 from lightning_dice.ranks import check_same, gather, optimizer_settings
 from lightning_dice.records import RollLog, SlotFile
@@ -30,8 +32,12 @@ from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Names, parameter_names
 
 _log = logging.getLogger(__name__)
-_attached: weakref.WeakKeyDictionary[Optimizer, set[int]] = weakref.WeakKeyDictionary()
-"""The ordinals of the saving throws that an optimizer has."""
+_attached: weakref.WeakKeyDictionary[Optimizer, dict[int, Granularity]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The saving throws that an optimizer has: their numbers, and what they roll for."""
+_writers: weakref.WeakValueDictionary[Path, DiceHandle] = weakref.WeakValueDictionary()
+"""Who writes which file."""
 MOST_SAVING_THROWS = 1000
 """That one training may have; their numbers are a part of the stream of rolls."""
 
@@ -59,6 +65,9 @@ class DiceHandle:
     ) -> None:
         if not optimizers:
             raise SettingError("optimizer", optimizers, "expected an optimizer, or a list of them")
+        if scaler is not None and not callable(getattr(scaler, "step", None)):
+            remedy = "expected a gradient scaler, such as torch.amp.GradScaler()"
+            raise SettingError("scaler", scaler, remedy)
         self._given = optimizers
         inside = [unwrap(optimizer) for optimizer in optimizers]
         self._optimizers = [optimizer for optimizer, _ in inside]
@@ -73,6 +82,7 @@ class DiceHandle:
         self.seed = self._agree()
         self.rolls = RollLog()
         self._folder = folder if self._rank == 0 else None
+        self._path: Path | None = None
         self._slots: SlotFile | None = None
         self._opened = False  # the file, which is left for the first roll, as a state may be loaded
         self._next_batch = 0  # that the file goes on with
@@ -81,8 +91,12 @@ class DiceHandle:
         self._stepping: int | None = None  # the optimizer whose step is being made
         self._evaluated = False  # a mini-batch was, by the closure of that step
         self._undo: list[Callable[[], None]] = []
-        self._attach()
-        self._caution()
+        try:
+            self._attach()
+            self._caution()
+        except BaseException:  # nobody has the handle to take them away by
+            self._detach()
+            raise
         # A loop that ends without a word, or by an error, loses no roll.
         weakref.finalize(self, self.rolls.close)
 
@@ -98,6 +112,7 @@ class DiceHandle:
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
         return self._rolling.last_roll
 
+    @untraced
     def backward(
         self,
         loss: Tensor,
@@ -111,7 +126,7 @@ class DiceHandle:
         ``granularity="per_accumulation_step"`` this is ``backward(loss)`` and nothing else.
 
         Args:
-            loss: A scalar, scaled by a gradient scaler or not.
+            loss: A scalar, scaled by a gradient scaler or not; ``attach`` has to have the scaler.
             *args: Passed on to ``backward``.
             backward: Propagates it, such as ``fabric.backward``.
             **kwargs: Passed on to ``backward``.
@@ -159,8 +174,11 @@ class DiceHandle:
         """Go on from where ``state_dict`` was.
 
         Raises:
-            SettingError: Naming every setting that differs and is not one of ``changes``.
+            SettingError: If it is another state, or naming every setting that differs and is not
+                one of ``changes``.
         """
+        if "settings" not in state:
+            raise SettingError("state", list(state), "expected what state_dict() of dice gave")
         mine = self._choices.settings()
         differ = check_resume(mine, state["settings"], self._changes)
         if mine["seed"] is None and "seed" not in self._changes:
@@ -190,8 +208,13 @@ class DiceHandle:
 
     def remove(self) -> None:
         """Take the dice away, and leave the optimizer as it was; a second time does no harm."""
-        self.flush()
-        self._detach()
+        try:
+            self.flush()
+        finally:
+            self._detach()
+            self._slots = None
+            if self._path is not None:
+                _writers.pop(self._path, None)
         self.rolls.close()
 
     def __enter__(self) -> Self:
@@ -203,7 +226,8 @@ class DiceHandle:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.remove()
+        with suppress(SettingError) if error else nullcontext():  # the error at hand matters more
+            self.remove()
 
     # -- the roll -----------------------------------------------------------------------------
 
@@ -211,10 +235,13 @@ class DiceHandle:
         if self._stepping is not None:  # within a scaler's step, or a class's own super().step()
             return inner(*args, **kwargs)
         self._before(index, closure=any(map(callable, (*args, *kwargs.values()))))
+        made = False
         try:
-            return inner(*args, **kwargs)
+            result = inner(*args, **kwargs)
+            made = True
         finally:
-            self._after()
+            self._after(made)
+        return result
 
     def _around_scaler(
         self, inner: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any
@@ -232,9 +259,9 @@ class DiceHandle:
         self._rolling.before_step(index, step=self._step, batch=batch)
 
     @untraced
-    def _after(self) -> None:
+    def _after(self, made: bool) -> None:
         self._rolling.forget()  # what a scaler left out
-        self._step += 1
+        self._step += made  # a step that raised may be tried again, and has the same roll then
         self._stepping, self._evaluated = None, False
 
     @property
@@ -256,19 +283,22 @@ class DiceHandle:
                 "of several optimizers it is not known whose mini-batch a loss is; attach to each "
                 "of them, with ordinal=0, 1, ...",
             )
-        for optimizer in self._optimizers:
-            if self._ordinal in _attached.get(optimizer, ()):
-                remedy = (
-                    "the optimizer has these dice already; remove() them first, or take another"
-                )
-                raise SettingError("ordinal", self._ordinal, remedy)
+        for index, optimizer in enumerate(self._optimizers):
+            there = _attached.get(optimizer, {})
+            if self._ordinal in there or optimizer in self._optimizers[:index]:
+                again = "the optimizer has these dice already; remove() them first, or take another"
+                raise SettingError("ordinal", self._ordinal, again)
+            if any(granularity != choices.granularity for granularity in there.values()):
+                twice = "the optimizer has dice of the other kind; both would roll for one gradient"
+                raise SettingError("granularity", choices.granularity, f"{twice}; keep one")
         given = next((s for s in ("include", "exclude") if getattr(choices, s)), None)
-        if given and not self._names:
+        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
+        if given and not any(p in self._names for group in groups for p in group["params"]):
             raise SettingError(
                 given,
                 getattr(choices, given),
-                "parameters have no names here; give model=, or make the optimizer from "
-                "model.named_parameters()",
+                "the optimizer's parameters have no names; give model= as it is trained, or make "
+                "the optimizer from model.named_parameters()",
             )
         choices.chosen.check(self._names.values())
 
@@ -291,7 +321,7 @@ class DiceHandle:
         for index, optimizer in enumerate(self._optimizers):
             around = partial(self._around_step, index)
             self._undo.append(intercept(optimizer, "step", around))
-            _attached.setdefault(optimizer, set()).add(self._ordinal)
+            _attached.setdefault(optimizer, {})[self._ordinal] = self._choices.granularity
         if self._scaler is not None:
             self._undo.append(intercept(self._scaler, "step", self._around_scaler))
         for wrapper in self._given:
@@ -302,7 +332,7 @@ class DiceHandle:
             self._undo.pop()()
         self._rolling.detach()
         for optimizer in self._optimizers:
-            _attached.get(optimizer, set()).discard(self._ordinal)
+            _attached.get(optimizer, {}).pop(self._ordinal, None)
 
     def _caution(self) -> None:
         """Say at the start what to expect, once for all processes."""
@@ -324,11 +354,21 @@ class DiceHandle:
         if self._opened or self._folder is None:
             return
         stem = "" if self._ordinal == 0 else f"-{self._ordinal + 1}"
-        self.rolls.open(self._folder / f"rolls{stem}.csv", self._next_batch, self._step)
+        self._path = (self._folder / f"rolls{stem}.csv").absolute()
+        self._claim(self._path)
+        self.rolls.open(self._path, self._next_batch, self._step)
         several = self._choices.scope != "model"
         self._slots = SlotFile(self._folder / f"slots{stem}.csv") if several else None
         self.flush()
         self._opened = True
+
+    def _claim(self, path: Path) -> None:
+        """Refuse to write into the file of other dice."""
+        if _writers.get(path, self) is not self:
+            gc.collect()  # of a loop that has ended: handle and optimizer hold each other
+        if _writers.setdefault(path, self) is not self:
+            remedy = f"other dice write {path.name} there; remove() them, or give these ordinal=1"
+            raise SettingError("folder", str(path.parent), f"{remedy} or a folder of their own")
 
 
 def _find_names(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Names:

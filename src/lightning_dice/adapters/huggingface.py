@@ -36,8 +36,8 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
 
     The roll acts inside the optimizer's step, after the Trainer has clipped, under accelerate's
     gradient scaler and accumulation, DDP and FSDP. The Trainer's ``grad_norm`` is of the gradients
-    before the roll. Rolls are counted by ``state.global_step``, so that a resumed training goes on
-    with the same sequence.
+    before the roll. A roll belongs to an optimizer step as ``state.global_step`` counts them, and a
+    resumed training goes on with the same sequence.
 
     Rolls are in ``rolls.csv`` in the Trainer's ``output_dir``, the newest ones in
     ``callback.rolls.recent``. What the Trainer logs has ``dice/...`` too: in
@@ -108,6 +108,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         self.ordinal = ordinal
         self.dice: dict[str, Any] = {}  # where they were, of a callback that the Trainer restored
         self._handle: DiceHandle | None = None
+        self._losses = 0  # that were rolled for in this training
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -146,8 +147,8 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         **kwargs: Any,
     ) -> None:
         optimizer: Optimizer = kwargs["optimizer"]
-        if self._handle is not None:
-            self._handle.remove()  # of a training that failed
+        self.remove()  # of a training that failed
+        self._losses = 0
         self._check(args, optimizer)
         kept = self._kept(state)
         seed = args.seed
@@ -185,10 +186,20 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
     ) -> None:
         if metrics := self.metrics(kwargs["logs"]):
             kwargs["logs"].update(metrics)
-            state.log_history[-1].update(metrics)  # which has a copy already
+            newest = state.log_history[-1] if state.log_history else {}
+            if newest.get("step") == state.global_step:
+                newest.update(metrics)  # it has a copy already
 
     @override
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the dice off the optimizer, which a training that was interrupted leaves there.
+
+        A training that ends does this, as do the next one with this callback, and any with
+        ``DiceTrainerMixin``.
+        """
         if self._handle is not None:
             self._handle.remove()
 
@@ -199,6 +210,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         if self._handle is None or self.choices.granularity != "per_mini_batch":
             backward(loss, **kwargs)
         else:
+            self._losses += 1
             self._handle.backward(loss, backward=backward, **kwargs)
 
     def metrics(self, logs: Mapping[str, float]) -> dict[str, float]:
@@ -215,7 +227,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         assert self._handle is not None, "on_train_begin comes before every mini-batch"
         if self.choices.granularity == "per_accumulation_step":
             self._handle.begin_mini_batch()
-        elif not self.rolls.tally.rolls:
+        elif not self._losses:
             raise SettingError(
                 "granularity",
                 "per_mini_batch",
@@ -238,7 +250,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         if kind in _FUSED_WITH_BACKWARD:
             remedy = "it steps while gradients are computed, before a roll; choose another optim="
             raise SettingError("optimizer", kind, remedy)
-        if self.choices.granularity == "per_mini_batch" and args.max_grad_norm > 0:
+        if self.choices.granularity == "per_mini_batch" and (args.max_grad_norm or 0) > 0:
             warnings.warn(
                 "gradient clipping comes after the rolls of mini-batches, and where it binds it "
                 "undoes their size; use granularity='per_accumulation_step', which clips first, "
@@ -282,11 +294,13 @@ class DiceTrainerMixin:
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._rolls_in: Any = None  # the accelerator whose backward pass is rolled for
         if saving_throw is None:
             return
         if any(dice.choices.granularity != "per_mini_batch" for dice in self._dice):
             remedy = "both at once would roll twice for one gradient; keep the callback or this"
+            raise SettingError("saving_throw", str(saving_throw), remedy)
+        if any(dice.choices.throw != saving_throw for dice in self._dice):
+            remedy = f"the callback rolls {self._dice[0].choices.throw}; keep the callback or this"
             raise SettingError("saving_throw", str(saving_throw), remedy)
         if not self._dice:
             self.callback_handler.callbacks.append(
@@ -295,13 +309,18 @@ class DiceTrainerMixin:
                 )
             )
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute a mini-batch, as the Trainer does."""
-        if self._rolls_in is not self.accelerator:  # it may be made anew
-            self._rolls_in = self.accelerator
-            intercept(self.accelerator, "backward", self._backward)
-        loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
-        return loss
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, whose backward passes are rolled for."""
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        intercept(self.accelerator, "backward", self._backward)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, as the Trainer does, and leave no dice on the optimizer."""
+        try:
+            return super().train(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            for dice in self._dice:
+                dice.remove()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log, for all callbacks, what the Trainer logs and the rolls."""

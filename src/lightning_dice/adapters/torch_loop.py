@@ -66,7 +66,8 @@ def attach(
             and ``folder``.
         scaler: The gradient scaler by which the optimizer is stepped, if there is one. Then a step
             that it leaves out takes its roll with it, as under Lightning and HuggingFace, be the
-            optimizer fused or not. Wrapped optimizers bring theirs along.
+            optimizer fused or not. ``per_mini_batch`` needs it. Wrapped optimizers bring theirs
+            along.
         folder: Where ``rolls.csv`` is written; without one the newest rolls are kept in memory.
         ordinal: Tells apart several saving throws that share a seed: 0, 1, ...
 
