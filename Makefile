@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo sweeps test lint types tests docs clean help
+.PHONY: demo sweeps test lint types tests pretrained docs clean help
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ tests: $(VENV)/installed-dev ## tests, doctests, examples of the documentation; 
 	$(BIN)/coverage report --include='src/lightning_dice/rules/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
+pretrained: export OMP_NUM_THREADS = 2
+pretrained: export OMP_WAIT_POLICY = PASSIVE
+pretrained: $(VENV)/installed-text ## tests on a pretrained encoder, which is a download of 100 MB
+	$(BIN)/python -m pytest -m pretrained
+
 # A notice about another version of mkdocs is no finding of ours.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-dev ## the site, in site/; a broken link fails it
@@ -56,3 +61,7 @@ $(VENV)/installed-sweeps: $(SOURCES) | $(VENV)/bin/python
 $(VENV)/installed-dev: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/installed $(VENV)/installed-sweeps
+
+$(VENV)/installed-text: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) --editable '.[dev,text]'
+	touch $@ $(VENV)/installed $(VENV)/installed-sweeps $(VENV)/installed-dev

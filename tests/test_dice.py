@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_dice.dice import Dice
-from lightning_dice.mini_batch import Windows
 from lightning_dice.records import RollLog
 from lightning_dice.rules import Roller, SavingThrow
+from lightning_dice.windows import Windows
 
 THROW = SavingThrow("d20", 10)
 

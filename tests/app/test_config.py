@@ -16,6 +16,7 @@ from lightning_dice.app.build import (
 from lightning_dice.app.schema import config_folder
 from lightning_dice.app.trainer import build_trainer
 from lightning_dice.rules import Die, SettingError
+from support.reviews import save_encoder
 
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
@@ -30,7 +31,18 @@ HARDWARE = {
 # What an option needs beside it.
 OWN = ["model=own", "model._target_=support.own.Net", "data=own", "data._target_=support.own.Data"]
 OWN += ["metric.name=val_loss", "metric.mode=min"]
-BESIDE = {"model=cnn": ["data=digits"], "model=own": OWN, "data=own": OWN}
+BESIDE = {
+    "model=cnn": ["data=digits"],
+    "model=minilm": ["data=rotten_tomatoes"],
+    "model=own": OWN,
+    "data=own": OWN,
+}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """Stands for the pretrained one, which need not be installed."""
+    return save_encoder(tmp_path_factory.mktemp("tiny") / "encoder", positions=64)
 
 
 def test_the_options_are_those_of_the_design():
@@ -50,13 +62,17 @@ def test_the_options_are_those_of_the_design():
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # inside mlflow
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_is_composed_and_instantiated(option, composed, tmp_path, monkeypatch):
+def test_every_option_is_composed_and_instantiated(
+    option, composed, encoder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     overrides = [option, *HARDWARE.get(option, []), *BESIDE.get(option, [])]
     if option.startswith("die=") and option != "die=d20":
         overrides.append("saving_throw.threshold=2")  # medium is out of a d4's reach
     config = composed(*overrides)
+    if "encoder" in config.model:
+        config.model.encoder = str(encoder)
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     callback = build_dice(config)
     model, data = build_task(config)
@@ -125,8 +141,8 @@ def test_skip_update_keeps_every_second_update_of_hidden_matrices_and_doubles_it
     assert {scale: float(p) for scale, p in scales.items()} == {None: 0.5, 2: 0.5}
     model, _ = build_task(config)
     names = [name for name, _ in model.named_parameters()]
-    callback.chosen.check([name] for name in names)
-    rolled_for = [name for name in names if callback.chosen(name)]
+    callback.choices.chosen.check([name] for name in names)
+    rolled_for = [name for name in names if callback.choices.chosen(name)]
     assert rolled_for == [
         f"network.blocks.{block}.{matrix}.weight"
         for block in (0, 1)

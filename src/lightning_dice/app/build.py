@@ -150,5 +150,6 @@ def _check_match(model: type[LightningModule], data: type[LightningDataModule]) 
             "model",
             model.__name__,
             f"takes {takes}, and data={data.__name__} gives {gives}; "
-            "choose model=gpt with data=python_docs, or model=cnn with data=digits",
+            "choose model=gpt with data=python_docs, model=cnn with data=digits, or model=minilm "
+            "with data=rotten_tomatoes",
         )

@@ -71,6 +71,15 @@ class CNNConfig:
 
 
 @dataclass
+class MiniLMConfig:
+    _target_: str = MISSING
+    encoder: str | None = MISSING
+    length: int = MISSING
+    dropout: float | None = MISSING
+    warmup: float = MISSING
+
+
+@dataclass
 class PythonDocsConfig:
     _target_: str = MISSING
     context: int = MISSING
@@ -85,6 +94,18 @@ class DigitsConfig:
     batch_size: int = MISSING
     val_fraction: float = MISSING
     label_noise: float = MISSING
+
+
+@dataclass
+class RottenTomatoesConfig:
+    _target_: str = MISSING
+    batch_size: int = MISSING
+    val_fraction: float = MISSING
+    label_noise: float = MISSING
+    rows: int | None = MISSING
+    length: int = MISSING
+    path: str | None = MISSING
+    tokenizer: str | None = MISSING
 
 
 @dataclass
@@ -203,8 +224,10 @@ def register() -> None:
     store.store(group="schema", name="trainer", node=TrainerConfig)
     store.store(group="schema/model", name="gpt", node=GPTConfig)
     store.store(group="schema/model", name="cnn", node=CNNConfig)
+    store.store(group="schema/model", name="minilm", node=MiniLMConfig)
     store.store(group="schema/data", name="python_docs", node=PythonDocsConfig)
     store.store(group="schema/data", name="digits", node=DigitsConfig)
+    store.store(group="schema/data", name="rotten_tomatoes", node=RottenTomatoesConfig)
     for group in ("model", "data"):  # which takes any setting
         own = OmegaConf.create({"_target_": MISSING}, flags={"struct": False})
         store.store(group=f"schema/{group}", name="own", node=own)

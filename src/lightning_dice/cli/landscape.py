@@ -38,7 +38,7 @@ Examples:
     "--examples",
     type=int,
     metavar="N",
-    help="Most validation examples.  [default: all images, or 64 windows of text]",
+    help="Most validation examples.  [default: all images, or 64 texts]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random directions.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda:0, ...")

@@ -21,7 +21,7 @@ Examples:
     "--examples",
     type=int,
     metavar="N",
-    help="Most validation examples.  [default: all images, 256 windows of text]",
+    help="Most validation examples.  [default: all images, 256 texts]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all noise.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda:0, ...")

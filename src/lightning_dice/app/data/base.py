@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from typing_extensions import override
 
 from lightning_dice.app.data.order import ResumableLoader, ResumableSampler
@@ -63,6 +63,10 @@ class TaskData(LightningDataModule, ABC):
     def baseline(self) -> Baseline:
         """The baseline of this data, computed from it."""
 
+    def collate(self, examples: list[Batch]) -> Any:
+        """Examples as one batch."""
+        return default_collate(examples)
+
     @override
     def setup(self, stage: str) -> None:
         if not hasattr(self, "train"):
@@ -72,12 +76,14 @@ class TaskData(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         order = ResumableSampler(self.train, self.batch_size, self.trainer, seed)
-        return ResumableLoader(self.train, self.batch_size, sampler=order, drop_last=True)
+        return ResumableLoader(
+            self.train, self.batch_size, sampler=order, drop_last=True, collate_fn=self.collate
+        )
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
         # Order does not matter to a mean, so larger batches are free.
-        return ResumableLoader(self.val, 4 * self.batch_size)
+        return ResumableLoader(self.val, 4 * self.batch_size, collate_fn=self.collate)
 
 
 def random_split(examples: int, val_fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
