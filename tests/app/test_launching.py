@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lightning_dice.records import read_rolls
+from support.commands import Command, environment, run
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -21,6 +22,7 @@ JOB = [
     "trainer.max_steps=6",
     "trainer.val_check_interval=3",
     "logger=none",
+    "report=false",
 ]
 SWEEPS = {
     "basic": ["threshold=5,12"],
@@ -58,36 +60,18 @@ if __name__ == "__main__":
 """
 
 
-def environment(**variables):
-    shared = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **variables}
-    shared.pop("HYDRA_FULL_ERROR", None)
-    return shared
-
-
-def run(command, folder, **variables):
-    return subprocess.run(
-        [str(word) for word in command],
-        cwd=folder,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def together(commands, folder, variables):
-    """Run commands at the same time; what each of them said."""
+def together(commands, folder):
+    """Run commands at the same time."""
     running = [
         subprocess.Popen(
             [str(word) for word in command],
             cwd=folder,
-            env=environment(**own),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for command, own in zip(commands, variables, strict=True)
+        for command in commands
     ]
     try:
         said = [process.communicate(timeout=240)[0] for process in running]
@@ -95,7 +79,6 @@ def together(commands, folder, variables):
         for process in running:
             process.kill()
     assert [process.returncode for process in running] == [0] * len(running), said
-    return said
 
 
 def summaries(folder):
@@ -113,7 +96,7 @@ def free_port():
 def plain(tmp_path_factory):
     """The rolls and metrics of the job by itself."""
     folder = tmp_path_factory.mktemp("plain")
-    done = run([BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out"], folder)
+    done = run([*JOB, "hydra.run.dir=out"], folder)
     assert done.returncode == 0, done.stderr
     return what_it_left(folder / "out")
 
@@ -125,8 +108,7 @@ def what_it_left(folder):
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
     """No second sweep folder, and each job's ranks on that job: they compare all settings."""
-    command = [BIN / "lightning-dice-train", "-m", *JOB, *SWEEPS[sweep], "hydra.sweep.dir=sweep"]
-    done = run(command, tmp_path)
+    done = run(["-m", *JOB, *SWEEPS[sweep], "hydra.sweep.dir=sweep"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
     jobs = summaries(tmp_path)
@@ -145,7 +127,7 @@ def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, plain):
-    start = [BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out"]
+    start = [*JOB, "hydra.run.dir=out"]
     for more in (["trainer=cpu", "trainer.max_steps=3"], ["ckpt_path=last"]):
         done = run([*start, *more], tmp_path)
         assert done.returncode == 0, done.stderr
@@ -157,7 +139,7 @@ def test_two_machines_by_torchrun(tmp_path, plain):
     agent = [BIN / "torchrun", "--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d"]
     agent += ["--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
     job = ["-m", "lightning_dice.app", *JOB, "trainer.num_nodes=2", "trainer.devices=1"]
-    together([[*agent, *job, "hydra.run.dir=out"]] * 2, tmp_path, [{}, {}])
+    together([[*agent, *job, "hydra.run.dir=out"]] * 2, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert what_it_left(tmp_path / "out") == plain
 
@@ -179,9 +161,15 @@ def slurm(tasks):
 
 def test_tasks_of_slurm(tmp_path, plain):
     """Each is a rank; the folder is the first one's, and the others make none."""
-    said = together([[BIN / "lightning-dice-train", *JOB]] * 2, tmp_path, slurm(2))
-    assert "report: " in said[0]
-    assert not said[1], "one rank talks"
+    tasks = [Command([*JOB, "report=true"], tmp_path, variables) for variables in slurm(2)]
+    try:
+        first, second = [task.communicate() for task in tasks]
+    finally:
+        for task in tasks:
+            task.kill()
+    assert (first.returncode, second.returncode) == (0, 0), (first, second)
+    assert "report: " in first.stdout
+    assert second.stdout + second.stderr == "", "one rank talks"
     (folder,) = summaries(tmp_path)
     assert what_it_left(folder) == plain
     assert len(list(tmp_path.rglob(".hydra"))) == 1
@@ -190,7 +178,7 @@ def test_tasks_of_slurm(tmp_path, plain):
 @pytest.mark.parametrize("more", [["trainer.devices=4"], ["trainer=cpu"]])
 def test_other_tasks_than_the_trainer_is_for_are_refused(tmp_path, more):
     """Lightning would train each on a part of the data, or all of them into one folder."""
-    done = run([BIN / "lightning-dice-train", *JOB, *more], tmp_path, **slurm(2)[1])
+    done = run([*JOB, *more], tmp_path, slurm(2)[1])
     assert done.returncode == 1
     assert re.search(r"the Trainer is for . process.* and 2 were started", done.stderr)
     assert not summaries(tmp_path)
@@ -199,7 +187,7 @@ def test_other_tasks_than_the_trainer_is_for_are_refused(tmp_path, more):
 def test_a_batch_script_without_srun_is_a_machine_by_itself(tmp_path, plain):
     """SLURM tells it of tasks that nobody has made."""
     variables = {**slurm(2)[0], "SLURM_STEP_NUM_TASKS": "1"}
-    done = run([BIN / "lightning-dice-train", "-m", *JOB], tmp_path, **variables)
+    done = run(["-m", *JOB], tmp_path, variables)
     assert done.returncode == 0, done.stderr
     (folder,) = summaries(tmp_path)
     assert what_it_left(folder) == plain
@@ -207,7 +195,7 @@ def test_a_batch_script_without_srun_is_a_machine_by_itself(tmp_path, plain):
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path, plain):
     """The same command goes on with a run, wherever it was."""
-    command = [BIN / "lightning-dice-train", *JOB, "hydra.run.dir=out", "trainer.max_steps=6"]
+    command = [*JOB, "hydra.run.dir=out", "trainer.max_steps=6"]
     killed = "import os; os._exit(9)"
     site = tmp_path / "site"
     site.mkdir()
@@ -216,7 +204,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path,
         f"def kill(self, batch, index):\n    if index == 2: {killed}\n"
         "Model.on_train_batch_start = kill\n"
     )
-    assert run(command, tmp_path, PYTHONPATH=str(site)).returncode == 1
+    assert run(command, tmp_path, {"PYTHONPATH": str(site)}).returncode == 1
     assert "holds a run already" in run(command, tmp_path).stderr
     done = run([*command, "ckpt_path=last"], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -231,7 +219,15 @@ def test_a_program_whose_ranks_a_sweeper_gives_other_settings_is_refused(tmp_pat
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     sweep = ["-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=random"]
     sweep += ["hydra.sweeper.n_trials=2", "lr=interval(0.01,0.2)"]
-    done = run([sys.executable, script, *sweep], tmp_path, PYTHONPATH=path)
+    done = subprocess.run(
+        [sys.executable, script, *sweep],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode != 0
     assert "trained with" not in done.stdout
     assert re.search(r"SettingError: lr=\['0\.\d+', '0\.\d+'\]: the ranks differ", done.stderr)

@@ -1,11 +1,8 @@
 """Jobs of several processes: who starts them, what they must agree on, and what ended them."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -15,6 +12,7 @@ from omegaconf import OmegaConf
 
 from lightning_dice.app.processes import Job, _root_cause, record_failure, wants_processes
 from lightning_dice.rules import SettingError
+from support.commands import Command
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
 
@@ -103,32 +101,27 @@ def free_port():
 def test_ranks_of_different_configurations_all_stop_and_say_what_differs(tmp_path):
     """As when somebody starts them by hand, or a launcher gives each rank a job of its own."""
     shared = {
-        **os.environ,
         "TORCHELASTIC_RUN_ID": "x",
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
     }
-    shared.pop("HYDRA_FULL_ERROR", None)
-    command = [sys.executable, "-m", "lightning_dice.app", "experiment=digits", "logger=none"]
-    command += ["trainer=ddp", "trainer.accelerator=cpu", "hydra.run.dir=out"]
+    words = ["experiment=digits", "logger=none", "trainer=ddp", "trainer.accelerator=cpu"]
     ranks = [
-        subprocess.Popen(
-            [*command, f"threshold={threshold}", f"optimizer.lr={lr}"],
-            cwd=tmp_path,
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
+        Command(
+            [*words, "hydra.run.dir=out", f"threshold={threshold}", f"optimizer.lr={lr}"],
+            tmp_path,
+            {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank, (threshold, lr) in enumerate([(5, 0.0869), (10, 0.0843)])
     ]
     try:
-        said = [rank.communicate(timeout=120)[1] for rank in ranks]
+        ended = [rank.communicate() for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-    assert [rank.returncode for rank in ranks] == [1, 1]
+    assert [rank.returncode for rank in ended] == [1, 1]
+    said = [rank.stderr for rank in ended]
     for text in said:
         assert "saving_throw.threshold=[5, 10]: the ranks differ" in text
         assert "optimizer.lr [0.0869, 0.0843]" in text

@@ -66,7 +66,7 @@ def same(ours, theirs):
 @pytest.mark.parametrize("way", WAYS)
 def test_it_ends_where_it_would_have(run, tmp_path, interrupt, way):
     settings = [*LONG, *WAYS[way]]
-    run(*settings, name="straight")
+    run(*settings, "report=true", name="straight")
     straight = left(tmp_path / "straight")
     for steps in LATER if way in ("epochs", "no_validation") else INTERRUPTIONS:
         name = "-".join(map(str, steps))

@@ -24,7 +24,7 @@ def load(folder):
 
 
 def test_a_run_leaves_its_files(run, tmp_path):
-    returned = run()
+    returned = run("report=true")
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} >= FILES | {"plots"}
     summary = load(folder)
@@ -53,7 +53,7 @@ def test_a_run_leaves_its_files(run, tmp_path):
 
 
 def test_a_run_with_several_slots_says_what_they_are(run, tmp_path):
-    summary = run("target=update", "scope=tensor", "dice.exclude=[*.bias]")
+    summary = run("target=update", "scope=tensor", "dice.exclude=[*.bias]", "report=true")
     assert summary["dice"]["scope"] == "tensor"
     assert summary["dice"]["exclude"] == ["*.bias"]
     assert summary["rolls"]["count"] == 6 * 3
@@ -115,7 +115,7 @@ def test_wandb_is_let_go_only_once_it_has_begun():
 class TestResume:
     def test_in_the_same_folder(self, run, tmp_path):
         run()
-        summary = run("ckpt_path=last", "trainer.max_steps=12")
+        summary = run("ckpt_path=last", "trainer.max_steps=12", "report=true")
         assert summary["status"] == "finished"
         assert summary["steps"] == 12
         records = list(read_rolls(tmp_path / "run" / "rolls.csv"))
@@ -190,7 +190,7 @@ def test_a_failed_run_says_so(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lightning_dice.app.models.ImageClassifier.training_step", breaks)
     with pytest.raises(ArithmeticError):
-        run()
+        run("report=true")
     summary = load(tmp_path / "run")
     assert (summary["status"], summary["error"]) == ("failed", "ArithmeticError: broke")
     assert (tmp_path / "run" / "report.html").exists()
@@ -224,9 +224,10 @@ def test_an_interrupted_run_says_so(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lightning_dice.app.models.ImageClassifier.training_step", interrupts)
     with pytest.raises(SystemExit):
-        run()
+        run("report=true")
     summary = load(tmp_path / "run")
     assert (summary["status"], summary["error"]) == ("interrupted", "stopped by SIGINT")
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_a_seed_that_numpy_cannot_take_is_refused(run):
@@ -235,7 +236,8 @@ def test_a_seed_that_numpy_cannot_take_is_refused(run):
 
 
 def test_per_mini_batch_rolls_belong_to_batches(run, tmp_path):
-    summary = run("granularity=per_mini_batch", "trainer.accumulate_grad_batches=2")
+    batches = ["granularity=per_mini_batch", "trainer.accumulate_grad_batches=2"]
+    summary = run(*batches, "report=true")
     assert summary["steps"] == 6
     assert summary["rolls"]["count"] == 12
 

@@ -4,14 +4,13 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from lightning_dice.records import read_rolls
+from support import commands
 
 FILE = Path(__file__).parents[2] / "experiments" / "interruptions" / "study.py"
 SPEC = importlib.util.spec_from_file_location("interruptions", FILE)
@@ -23,31 +22,25 @@ if not Path("/proc").is_dir():
     pytestmark.append(pytest.mark.skip(reason="finds processes in /proc"))
 
 
-def test_killed_runs_end_where_they_would_have(tmp_path):
+def begin(folder, *settings, variables=(), before=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [*study.RUN, "report=false", f"hydra.run.dir={folder}", *settings]
+    return commands.Command(words, folder.parent, variables, before)
+
+
+def start(folder, way):
+    """As the study does, in less time."""
+    goes_on = ["ckpt_path=last"] if (folder / "summary.json").exists() else []
+    return begin(folder, *study.WAYS[way], *goes_on)
+
+
+def test_killed_runs_end_where_they_would_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "start", start)
     rows = list(study.study(kills=3, each=3, seed=1, scratch=tmp_path))
     assert [row["same_end"] for row in rows] == ["yes"] * 3
     rolls = list(read_rolls(tmp_path / "run-0" / "rolls.csv"))
     assert [roll.step for roll in rolls] == list(range(110)), "no gap and no repeat"
     assert not list((tmp_path / "run-0" / "checkpoints").glob("*.part")), "cleared away"
-
-
-def run(folder, before, *settings):
-    """The command in a process that does ``before`` first."""
-    words = ["lightning-dice-train", *study.RUN, f"hydra.run.dir={folder}", *settings]
-    code = f"import sys; sys.argv[:] = {words!r}\n{before}\n"
-    code += "from lightning_dice.app.main import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        process.said = process.communicate(timeout=200)[1]
-    finally:
-        process.kill()
-    return process
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -81,19 +74,24 @@ def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path, step):
         "        return whole(self, batch, index)\n"
         f"    ImageClassifier.{step} = broken\n"
     )
-    put = f"import os; os.environ['PYTHONPATH'] = {str(site)!r}"
-    done = run(tmp_path / "run", put, "trainer.val_check_interval=5", "data.batch_size=16")
+    settings = ["trainer.val_check_interval=5", "data.batch_size=16"]
+    process = begin(tmp_path / "run", *settings, variables={"PYTHONPATH": str(site)})
+    done = process.communicate()
     assert done.returncode == 1
-    assert done.said.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
+    assert done.stderr.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "failed"
     assert summary["error"] == "rank 1: ArithmeticError: a cosmic ray"
-    assert not study.workers(done.pid)
+    assert not study.workers(process.pid)
 
 
 def test_a_disk_without_room_is_said_and_the_run_goes_on_later(tmp_path):
     one = ["trainer=cpu", "trainer.max_steps=12", "trainer.val_check_interval=4"]
-    assert run(tmp_path / "straight", "", *one).returncode == 0
+
+    def run(name, *more, before=""):
+        return begin(tmp_path / name, *one, *more, before=before).communicate().returncode
+
+    assert run("straight") == 0
     size = (tmp_path / "straight/checkpoints/last.ckpt").stat().st_size
     full = (
         "import resource, lightning_dice.app.checkpoints as c\n"
@@ -105,8 +103,7 @@ def test_a_disk_without_room_is_said_and_the_run_goes_on_later(tmp_path):
         "    return save(self, checkpoint, path, storage_options)\n"
         "c.WholeFiles.save_checkpoint = late\n"
     )
-    done = run(tmp_path / "full", full, *one)
-    assert done.returncode == 1
+    assert run("full", before=full) == 1
     assert json.loads((tmp_path / "full/summary.json").read_text())["status"] == "failed"
-    assert run(tmp_path / "full", "", *one, "ckpt_path=last").returncode == 0
+    assert run("full", "ckpt_path=last") == 0
     assert study.differences(tmp_path / "full", tmp_path / "straight") == []
