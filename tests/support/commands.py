@@ -63,7 +63,9 @@ class Command:
 
     def stdout(self):
         """What it has printed so far."""
-        return (self._files / "stdout").read_text(encoding="utf-8")
+        with suppress(FileNotFoundError):  # it has not even begun
+            return (self._files / "stdout").read_text(encoding="utf-8")
+        return ""
 
     def communicate(self, timeout=240):
         """Wait for its end; its exit status and all that it said."""

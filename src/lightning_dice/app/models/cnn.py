@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name for it
-from torchmetrics.functional import accuracy
 from typing_extensions import override
 
-from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.models.classifier import Classifier
 from lightning_dice.app.optimizers import OptimizerFactory
 from lightning_dice.rules import SettingError
 
 CLASSES = 10
 
 
-class ImageClassifier(TaskModel):
+class ImageClassifier(Classifier):
     """Trains two convolutions and a linear layer on images of shape ``(1, 8, 8)``.
 
     Args:
@@ -27,7 +25,7 @@ class ImageClassifier(TaskModel):
     """
 
     kind: ClassVar[str] = "images"
-    metric: ClassVar[Metric] = Metric("val_accuracy", "share right", "max")
+    classes: ClassVar[int] = CLASSES
 
     def __init__(
         self, channels: int, dropout: float, warmup: float, optimizer: OptimizerFactory
@@ -53,18 +51,3 @@ class ImageClassifier(TaskModel):
     def predict(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
         return self.network(images), labels
-
-    @override
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = F.cross_entropy(*self.predict(batch))
-        self.log("train_loss", loss)
-        return loss
-
-    @override
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        logits, labels = self.predict(batch)
-        values = {
-            "val_loss": F.cross_entropy(logits, labels),
-            "val_accuracy": accuracy(logits, labels, task="multiclass", num_classes=CLASSES),
-        }
-        self.log_dict(values, batch_size=len(labels), sync_dist=True)

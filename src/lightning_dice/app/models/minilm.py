@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the field's name for it
-from torchmetrics.functional import accuracy
 from typing_extensions import override
 
-from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.models.classifier import Classifier
 from lightning_dice.app.optimizers import OptimizerFactory
 from lightning_dice.app.pretrained import load_classifier
 from lightning_dice.rules import SettingError
@@ -17,7 +15,7 @@ from lightning_dice.rules import SettingError
 CLASSES = 2
 
 
-class ReviewClassifier(TaskModel):
+class ReviewClassifier(Classifier):
     """Trains all of a pretrained encoder, and a new head on it, on the tokens of reviews.
 
     Args:
@@ -36,7 +34,7 @@ class ReviewClassifier(TaskModel):
     """
 
     kind: ClassVar[str] = "reviews"
-    metric: ClassVar[Metric] = Metric("val_accuracy", "share right", "max")
+    classes: ClassVar[int] = CLASSES
 
     def __init__(
         self,
@@ -61,18 +59,3 @@ class ReviewClassifier(TaskModel):
         tokens, labels = batch
         read = (tokens != self._padding).long()
         return self.network(input_ids=tokens, attention_mask=read).logits, labels
-
-    @override
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = F.cross_entropy(*self.predict(batch))
-        self.log("train_loss", loss)
-        return loss
-
-    @override
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        logits, labels = self.predict(batch)
-        values = {
-            "val_loss": F.cross_entropy(logits, labels),
-            "val_accuracy": accuracy(logits, labels, task="multiclass", num_classes=CLASSES),
-        }
-        self.log_dict(values, batch_size=len(labels), sync_dist=True)
