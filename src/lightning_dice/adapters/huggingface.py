@@ -275,7 +275,8 @@ class DiceTrainerMixin:
         **kwargs: As of the Trainer.
 
     Raises:
-        SettingError: If a callback rolls for optimizer steps while ``saving_throw`` is given.
+        SettingError: If ``saving_throw`` is given and a callback rolls another one, or for
+            optimizer steps.
 
     Example:
         >>> from transformers import Trainer
