@@ -1,53 +1,12 @@
-"""Pages that need nothing but themselves: one look, one way to fill and to write them."""
+"""The templates of reports."""
 
 from __future__ import annotations
 
-import base64
-import os
-import threading
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-import jinja2
+from lightning_dice import pages
 
 
 def fill(template: str, **values: Any) -> str:
-    """A page as text.
-
-    Args:
-        template: A file beside this one, or its path from here.
-        **values: What the template names; one that is not given is an error.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(values)
-
-
-def data_uri(png: bytes) -> str:
-    """An image as an address that holds it.
-
-    Example:
-        >>> data_uri(b"png")
-        'data:image/png;base64,cG5n'
-    """
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write in one piece: whoever reads meanwhile sees the old file or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _source(template: str) -> str:
-    return files(__package__).joinpath(template).read_text(encoding="utf-8")
+    """A report as text, by a template that lies below this folder; see ``lightning_dice.pages``."""
+    return pages.fill("lightning_dice.analysis", template, **values)

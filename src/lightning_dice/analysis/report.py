@@ -21,10 +21,11 @@ from lightning_dice.analysis.messages import (
     slots_message,
     slots_reading,
 )
-from lightning_dice.analysis.pages import data_uri, fill, write_whole
+from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.run import Run
 from lightning_dice.analysis.style import draw
 from lightning_dice.analysis.words import paragraph
+from lightning_dice.pages import data_uri, write_whole
 from lightning_dice.rules import SettingError
 
 REPORT = "report.html"

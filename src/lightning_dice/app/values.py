@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_dice.analysis.pages import write_whole
 from lightning_dice.analysis.readers import Floats
+from lightning_dice.pages import write_whole
 from lightning_dice.probes import Objective
 from lightning_dice.probes.surface import Points, fitting, losses_along
 

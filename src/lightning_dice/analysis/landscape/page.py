@@ -14,9 +14,10 @@ from lightning_dice import __version__
 from lightning_dice.analysis.landscape import plots, turning, words
 from lightning_dice.analysis.landscape.data import Landscape
 from lightning_dice.analysis.landscape.tables import tables
-from lightning_dice.analysis.pages import data_uri, fill, write_whole
+from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.phrases import counted, listed
 from lightning_dice.analysis.style import draw
+from lightning_dice.pages import data_uri, write_whole
 from lightning_dice.rules import SettingError
 
 PAGE = "landscape.html"

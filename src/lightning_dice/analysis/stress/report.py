@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill
+from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.stress import plots
 from lightning_dice.analysis.stress.gather import Stress
@@ -24,6 +24,7 @@ from lightning_dice.analysis.sweep.files import write_files
 from lightning_dice.analysis.sweep.layout import left_out_table
 from lightning_dice.analysis.sweep.plots import Drawing
 from lightning_dice.analysis.sweep.report import left_out_line
+from lightning_dice.pages import data_uri
 
 _STEMS = ("strength", "worst-case", "differences", "values", "label-noise", "learning-rates")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lightning_dice.analysis.pages import write_whole
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.sweep.tables import as_csv, as_markdown
+from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill
+from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.phrases import counted, listed
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.style import draw
@@ -27,6 +27,7 @@ from lightning_dice.analysis.sweep.plots import Drawing
 from lightning_dice.analysis.sweep.results import Results
 from lightning_dice.analysis.sweep.tables import tables
 from lightning_dice.analysis.sweep.verdict import verdicts
+from lightning_dice.pages import data_uri
 
 _STEMS = ("thresholds", "learning", "threshold-by-die", "arms")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_dice import __version__
-from lightning_dice.analysis.pages import data_uri, fill
+from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.style import draw
 from lightning_dice.analysis.sweep.files import write_files
@@ -25,6 +25,7 @@ from lightning_dice.analysis.tolerance.study import Tolerance
 from lightning_dice.analysis.tolerance.tables import tables
 from lightning_dice.analysis.tolerance.within import WITHIN
 from lightning_dice.analysis.tolerance.wording import lead, notes, numbers, title
+from lightning_dice.pages import data_uri
 
 FOLDER = "tolerance"
 _STEMS = ("breakdown", "curves", "step")

@@ -1,0 +1,51 @@
+"""Pages that need nothing but themselves: one look, one way to fill and to write them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def fill(package: str, template: str, **values: Any) -> str:
+    """A page as text.
+
+    Args:
+        package: Where the template, and those that it includes, are looked for.
+        template: A file there, or its path from there.
+        **values: What the template names; one that is not given is an error.
+    """
+    folder = files(package)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def data_uri(png: bytes) -> str:
+    """An image as an address that holds it.
+
+    Example:
+        >>> data_uri(b"png")
+        'data:image/png;base64,cG5n'
+    """
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write in one piece: whoever reads meanwhile sees the old file or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
