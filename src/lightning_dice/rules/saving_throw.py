@@ -91,6 +91,18 @@ class SavingThrow:
         """The exact distribution of outcomes and scales."""
         return self._odds
 
+    @cached_property
+    def factors(self) -> tuple[Factor, ...]:
+        """The exact scale of each natural face, the first for a natural 1; ``None`` is a discard.
+
+        Example:
+            >>> SavingThrow("d4", threshold=3).factors
+            (None, Fraction(-1, 4), Fraction(3, 4), Fraction(1, 1))
+        """
+        return tuple(
+            None if factor is None else factor / self._divisor for _throw, factor in self._raw
+        )
+
     def settings(self) -> dict[str, Any]:
         """The four settings as plain values, for files and loggers.
 
@@ -152,22 +164,16 @@ class SavingThrow:
         return Fraction(math.sqrt(raw.mean_square / largest**2)) * largest
 
     @cached_property
-    def _factors(self) -> tuple[Factor, ...]:
-        return tuple(
-            None if factor is None else factor / self._divisor for _throw, factor in self._raw
-        )
-
-    @cached_property
     def _rolls(self) -> tuple[Roll, ...]:
         return tuple(
             Roll(t.natural, t.total, t.outcome, None if factor is None else float(factor))
-            for (t, _raw), factor in zip(self._raw, self._factors, strict=True)
+            for (t, _raw), factor in zip(self._raw, self.factors, strict=True)
         )
 
     @cached_property
     def _odds(self) -> Odds:
         outcomes = (throw.outcome for throw, _factor in self._raw)
-        return Odds.of(self.die, list(zip(outcomes, self._factors, strict=True)))
+        return Odds.of(self.die, list(zip(outcomes, self.factors, strict=True)))
 
 
 def _check_threshold(threshold: object, die: Die) -> int:
