@@ -7,6 +7,7 @@ import click
 from lightning_dice import __version__
 from lightning_dice.cli.landscape import landscape
 from lightning_dice.cli.odds import odds
+from lightning_dice.cli.playground import playground
 from lightning_dice.cli.report import report
 from lightning_dice.cli.stress import stress
 from lightning_dice.cli.tolerance import tolerance
@@ -20,5 +21,5 @@ def main() -> None:
     """Roll-to-Train for PyTorch Lightning."""
 
 
-for command in (landscape, odds, report, stress, tolerance):
+for command in (landscape, odds, playground, report, stress, tolerance):
     main.add_command(command)
