@@ -180,3 +180,18 @@ def test_its_own_policy_lets_it_run(visit):
         assert (
             page.evaluate("getComputedStyle(document.getElementById('chart')).display") == "block"
         )
+
+
+def test_more_changes_than_an_address_holds_are_said(visit):
+    with visit() as page:
+        page.evaluate(
+            """() => {
+              const target = document.getElementById("target");
+              for (let change = 0; change < 301; change++) {
+                document.getElementById("step").click();
+                target.value = change % 2 ? "gradient" : "update";
+                target.dispatchEvent(new Event("change"));
+              }
+            }"""
+        )
+        assert "More than 300 changes" in page.locator("#said").inner_text()

@@ -21,8 +21,7 @@ class Lesson:
         steps: How many steps that takes.
         trial: What to try then.
         button: The same on a button.
-        attempt: What that changes, in the words of the address.
-        again: Whether it is tried from the start, or goes on from where the race is.
+        attempt: What that changes, in the words of the address; it is tried from the start.
         answer: Paragraphs; their numbers are the rules' own.
     """
 
@@ -36,7 +35,6 @@ class Lesson:
     button: str
     attempt: str
     answer: tuple[str, ...]
-    again: bool = True
 
 
 def _mean(throw: SavingThrow) -> str:

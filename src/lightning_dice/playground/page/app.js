@@ -1,7 +1,7 @@
 // The page: one race, what is seen of it, and what a person does to it.
 
 import { Race, LONGEST } from "./race.js";
-import { STARTS, complete, fit, format, parse, read, specification } from "./settings.js";
+import { MOST_CHANGES, STARTS, complete, fit, format, parse, read, specification } from "./settings.js";
 import { SURFACES } from "./surfaces.js";
 import { OPTIMIZERS } from "./optimizers.js";
 import { Throw } from "./throws.js";
@@ -46,7 +46,6 @@ const throwView = new ThrowView();
 const controls = new Controls(spec, (key, value) => set({ [key]: value }), say);
 const lessons = new Lessons({
   start: (id, preset) => begin({ lesson: id || null, address: preset ?? lessons.preset(id) }),
-  change: (address) => set(assigned(address)),
   play: (steps) => play(race.steps + steps),
 });
 
@@ -57,19 +56,15 @@ function begin({ address, lesson }) {
   if (id !== null && !lessons.has(id)) said.push(`There is no lesson “${id.slice(0, 30)}”.`);
   lessons.show(lessons.has(id) ? id : null);
   pause();
-  restart({ ...settings, speed: race && !address.includes("speed=") ? race.settings.speed : settings.speed });
+  const kept = race && !address.includes("speed=") ? { speed: race.settings.speed } : {};
+  restart({ ...settings, ...kept });
   for (const { step, key, value } of known) {
     advanceTo(step);
     note({ [key]: value });
   }
   advanceTo(steps);
-  if (clampedThreshold(settings)) said.push(`The threshold was lowered to ${race.settings.threshold}.`);
   say(said);
   write();
-}
-
-function clampedThreshold(settings) {
-  return race.steps === 0 && settings.threshold !== race.settings.threshold;
 }
 
 function advanceTo(step) {
@@ -120,17 +115,10 @@ function note(given) {
   if (!race.throw.normalizable) {
     say(["The mean scale is not above 0, so it cannot be made 1: the scales stay as they are."]);
   }
-  stale = true;
-}
-
-/** The settings that an address names, as values. */
-function assigned(address) {
-  const given = {};
-  for (const part of address.split("&")) {
-    const [key, text] = part.split("=");
-    given[key] = read(spec, key, text, race.settings).value;
+  if (changes.length > MOST_CHANGES) {
+    say([`More than ${MOST_CHANGES} changes do not fit into the address: restart to share a race.`]);
   }
-  return given;
+  stale = true;
 }
 
 function play(end = Infinity) {

@@ -4,25 +4,22 @@
 import { find } from "./dom.js";
 
 export class Lessons {
-  /** `start(address)` begins a race, `change(address)` changes it, `play(steps)` plays so many. */
-  constructor({ start, change, play }) {
+  /** `start(id, address)` begins a race, `play(steps)` plays so many. */
+  constructor({ start, play }) {
     this.articles = [...document.querySelectorAll("article.lesson")];
     this.tabs = [...document.querySelectorAll("#lessons button")];
     this.current = undefined;
     for (const tab of this.tabs) tab.addEventListener("click", () => start(tab.dataset.lesson));
     for (const article of this.articles) {
-      const { preset, steps, attempt, again } = article.dataset;
-      const press = (action, does) =>
-        article.querySelector(`[data-do=${action}]`).addEventListener("click", does);
-      press("play", () => {
-        start(article.id, preset);
-        play(Number(steps));
-      });
-      press("try", () => {
-        if (again !== undefined) start(article.id, `${preset}&${attempt}`);
-        else change(attempt);
-        play(Number(steps));
-      });
+      const { preset, steps, attempt } = article.dataset;
+      const press = (action, address) => {
+        article.querySelector(`[data-do=${action}]`).addEventListener("click", () => {
+          start(article.id, address);
+          play(Number(steps));
+        });
+      };
+      press("play", preset);
+      press("try", `${preset}&${attempt}`);
     }
   }
 

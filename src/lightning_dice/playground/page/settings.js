@@ -6,7 +6,8 @@ import { OPTIMIZERS } from "./optimizers.js";
 import { LONGEST } from "./race.js";
 
 const TOP_SEED = (1n << 64n) - 1n;
-const MOST_CHANGES = 300;
+/** Changes on the way that an address can hold. */
+export const MOST_CHANGES = 300;
 
 const choice = (options, initial) => ({ options, initial });
 const number = (least, most, initial) => ({ least, most, initial });
