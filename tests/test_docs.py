@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_dice.playground import playground
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CONF = ROOT / "conf"
@@ -74,6 +76,11 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     for path in site.rglob("*.html"):
         for match in loaded.finditer(path.read_text(encoding="utf-8")):
             assert not re.match(r"(https?:)?//", match[1] or match[2]), f"{path}: {match[0]}"
+
+
+@pytest.mark.slow
+def test_the_playground_is_on_the_site_as_the_command_writes_it(site):
+    assert (site / "roll-to-train.html").read_text(encoding="utf-8") == playground()
 
 
 GROUPS = sorted({str(path.parent.relative_to(CONF)) for path in CONF.glob("*/**/*.yaml")})

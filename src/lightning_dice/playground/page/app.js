@@ -15,7 +15,7 @@ import { Lessons } from "./lessons.js";
 
 const tables = JSON.parse(find("tables").textContent);
 const spec = specification(tables);
-const TUMBLES = 6; // steps a second up to which the die is seen to tumble
+const TUMBLES = 4; // steps a second up to which the die is seen to tumble
 const WRITTEN = 400; // milliseconds between two changes of the address
 
 let race;
