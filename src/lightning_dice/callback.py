@@ -20,6 +20,7 @@ from lightning_dice.checks import check_setup
 from lightning_dice.choices import Choices, Granularity, Ranks
 from lightning_dice.deepspeed_engine import intercept_engine, uses_deepspeed
 from lightning_dice.intercept import intercept, untraced
+from lightning_dice.left_out import ends_window, loop_of, nothing_to_compute
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, SlotFile
@@ -81,6 +82,9 @@ class SavingThrowCallback(Callback):
             from a shuffled ``"deck"``, which is a control for what independence does.
         seed: 0 to 2^64 - 1; ``None`` takes the seed of ``seed_everything``, or else draws one,
             shared by all ranks.
+        skip_discarded: Leave out forward and backward of every step whose update will be
+            discarded. Weights, rolls, data order and schedules stay the same unless the forward
+            pass itself has an effect: statistics of batch norm, random numbers of dropout.
         changes: Names of settings that may differ from those of the checkpoint that training goes
             on from, such as ``["threshold"]``; any other difference is an error.
 
@@ -107,6 +111,7 @@ class SavingThrowCallback(Callback):
         ranks: Ranks = Choices.ranks,
         draws: Draws = Choices.draws,
         seed: int | None = None,
+        skip_discarded: bool = Choices.skip_discarded,
         changes: Sequence[str] = (),
     ) -> None:
         self.choices = Choices(
@@ -119,10 +124,12 @@ class SavingThrowCallback(Callback):
             ranks=ranks,
             draws=draws,
             seed=seed,
+            skip_discarded=skip_discarded,
         )
         self.seed = self.choices.seed
         self.changes = check_changes(changes, self.settings)
         self.rolls = RollLog()
+        self.left_out = 0  # optimizer steps so far whose gradients were not computed
         self._slots: SlotFile | None = None
         self._ordinal = 0  # which of the Trainer's saving throws this is
         self._rolling: Rolling | None = None
@@ -154,7 +161,11 @@ class SavingThrowCallback(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"settings": self.settings, **self.rolls.state_dict()}
+        return {
+            "settings": self.settings,
+            "left_out": self.left_out,
+            **self.rolls.state_dict(),
+        }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -164,6 +175,7 @@ class SavingThrowCallback(Callback):
         self._changed = bool(differ)
         if not differ:  # otherwise its counts are of other odds
             self.rolls.load_state_dict(state_dict)
+            self.left_out = state_dict.get("left_out", 0)
 
     @override
     def on_load_checkpoint(
@@ -255,6 +267,7 @@ class SavingThrowCallback(Callback):
         self._starts, next_batch = False, batches_done(trainer)
         if next_batch == 0:
             self.rolls.reset()  # what this callback rolled in another training is no part of it
+            self.left_out = 0
         if self._changed:
             self._changed = False
             self.rolls.reset(since=trainer.global_step)
@@ -279,7 +292,10 @@ class SavingThrowCallback(Callback):
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
         if logs_now(trainer) and self.rolls.tally.rolls:
             odds = self.throw.odds()
-            pl_module.log_dict(dice_metrics(self.rolls.tally, odds, self._name("dice")))
+            prefix = self._name("dice")
+            pl_module.log_dict(dice_metrics(self.rolls.tally, odds, prefix))
+            if self.choices.skip_discarded:
+                pl_module.log(f"{prefix}/left_out", float(self.left_out))
             self._write(pl_module)
 
     @override
@@ -333,6 +349,9 @@ class SavingThrowCallback(Callback):
             return
         if self.choices.granularity == "per_mini_batch":
             self._undo.append(intercept(pl_module, "backward", backward))
+        if self.choices.skip_discarded:
+            closure = partial(self._closure, trainer)
+            self._undo.append(intercept(loop_of(trainer), "_make_closure", closure))
         self._attach_steps(trainer, pl_module)
 
     def _attach_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -365,6 +384,20 @@ class SavingThrowCallback(Callback):
         self._rolled.backward(
             backward, loss, *args, step=step, batch=batch, zeroed=zeroed, **kwargs
         )
+
+    def _closure(
+        self,
+        trainer: Trainer,
+        make: Callable[..., Any],
+        kwargs: Any,
+        optimizer: Optimizer,
+        batch_idx: int,
+    ) -> Any:
+        step = trainer.global_step
+        if not self._rolled.discards(index_of(optimizer, trainer), step=step):
+            return make(kwargs, optimizer, batch_idx)
+        self.left_out += ends_window(trainer)
+        return nothing_to_compute(trainer, optimizer, batch_idx)
 
     def _discarded(self, trainer: Trainer) -> bool | None:
         step, batch = trainer.global_step, batches_done(trainer)

@@ -27,7 +27,8 @@ def check_setup(
 
     Raises:
         SettingError: On both granularities at once, on settings that mini-batches cannot have, on
-            a module and a callback that disagree, and on rolls for optimizer steps of DeepSpeed.
+            a module and a callback that disagree, on rolls for optimizer steps of DeepSpeed, and on
+            leaving out steps of manual optimization.
     """
     brought = getattr(pl_module, "saving_throw", None)
     if not isinstance(brought, SavingThrow):
@@ -47,6 +48,13 @@ def check_setup(
             "saving_throw=None",
         )
     choices.check()
+    if choices.skip_discarded and not pl_module.automatic_optimization:
+        raise SettingError(
+            "skip_discarded",
+            True,
+            "only the module itself knows what a step of manual optimization computes; use "
+            "automatic optimization, or leave it out",
+        )
     if choices.granularity == "per_accumulation_step" and uses_deepspeed(trainer):
         raise SettingError(
             "granularity",

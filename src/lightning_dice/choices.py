@@ -24,6 +24,7 @@ _SETTINGS = (
     "ranks",
     "draws",
     "seed",
+    "skip_discarded",
 )
 
 
@@ -41,6 +42,7 @@ class Choices:
         ranks: Whether processes share the roll of a mini-batch.
         draws: How naturals come up.
         seed: 0 to 2^64 - 1; ``None`` leaves it to whoever trains.
+        skip_discarded: Whether what a discarded update would have cost is left out.
 
     Raises:
         SettingError: If a value is outside what is allowed.
@@ -60,6 +62,7 @@ class Choices:
     ranks: Ranks = "shared"
     draws: Draws = "independent"
     seed: int | None = None
+    skip_discarded: bool = False
     chosen: NameFilter = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,9 +92,11 @@ class Choices:
         """Refuse what cannot go together, whatever trains.
 
         Raises:
-            SettingError: On settings that a mini-batch's roll cannot have, and on rolls of its own
-                for each rank's optimizer step.
+            SettingError: On settings that a mini-batch's roll cannot have, on rolls of its own for
+                each rank's optimizer step, and on leaving out what is needed.
         """
+        if self.skip_discarded:
+            self._check_skip()
         if self.granularity == "per_mini_batch":
             whole = {"target": "gradient", "scope": "model", "include": None, "exclude": None}
             for setting, possible in whole.items():
@@ -108,6 +113,22 @@ class Choices:
                 "independent",
                 "a step that every rank scales in its own way leaves replicas that differ; use "
                 "granularity='per_mini_batch', which scales losses before they are averaged",
+            )
+
+    def _check_skip(self) -> None:
+        if self.granularity == "per_mini_batch":
+            raise SettingError(
+                "skip_discarded",
+                True,
+                "others of its window may be kept, so that a discarded mini-batch is computed; use "
+                "granularity='per_accumulation_step'",
+            )
+        if self.target == "update":
+            raise SettingError(
+                "skip_discarded",
+                True,
+                "with target='update' the optimizer's state moves on where the update is "
+                "discarded, and that takes the gradient; use target='gradient'",
             )
 
 

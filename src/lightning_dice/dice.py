@@ -68,14 +68,23 @@ class Dice:
         known, rolls = self._rolled.get(optimizer, (-1, []))
         if known == key:
             return rolls
-        roller = self._rollers.get(optimizer)
-        if roller is None:
-            stream = self.ordinal << 32 | optimizer
-            roller = Roller(self.throw, self.seed, stream, self.draws)
-            self._rollers[optimizer] = roller
+        roller = self._roller(optimizer)
         rolls = [roller.roll(key, slot) for slot in slots]
         for slot, roll in zip(slots, rolls, strict=True):
             self.log.append(RollRecord(step, batch, optimizer, slot, *roll))
         self._rolled[optimizer] = key, rolls
         self.newest = rolls or self.newest
         return rolls
+
+    def discards(self, key: int, *, optimizer: int = 0, slots: Collection[int] = (0,)) -> bool:
+        """Whether every roll of ``key`` is a discard, without rolling: nothing is recorded."""
+        roller = self._roller(optimizer)
+        return len(slots) > 0 and all(roller.roll(key, slot).discard for slot in slots)
+
+    def _roller(self, optimizer: int) -> Roller:
+        roller = self._rollers.get(optimizer)
+        if roller is None:
+            stream = self.ordinal << 32 | optimizer
+            roller = Roller(self.throw, self.seed, stream, self.draws)
+            self._rollers[optimizer] = roller
+        return roller

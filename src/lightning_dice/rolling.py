@@ -93,6 +93,22 @@ class Rolling:
             steps.remove()
         self.steps = []
 
+    def discards(self, index: int, *, step: int) -> bool:
+        """Whether nothing will be left of a step of an optimizer, before it is computed.
+
+        Args:
+            index: Which of the optimizers.
+            step: Optimizer steps completed so far.
+        """
+        steps = self.steps[index]
+        slots = steps.slots()
+        if not self._dice.discards(step, optimizer=index, slots=slots):
+            return False
+        # What is not rolled for is trained as always.
+        rolled = {parameter for own in slots.values() for parameter in own}
+        groups = steps.optimizer.param_groups
+        return rolled.issuperset(p for g in groups for p in g["params"] if p.requires_grad)
+
     def before_step(self, index: int, *, step: int, batch: int) -> None:
         """Decide what is to become of the next step of an optimizer.
 

@@ -48,6 +48,7 @@ class DiceConfig:
     exclude: list[str] | None = None
     ranks: str | None = None
     seed: int | None = MISSING
+    skip_discarded: bool | None = None
     changes: list[str] | None = None
 
 
