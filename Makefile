@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo sweeps test lint types tests pretrained docs clean help
+.PHONY: demo sweeps test lint types tests long pretrained docs clean help
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ demo: $(VENV)/installed ## train a small GPT on real text with a d20, about a mi
 
 sweeps: $(VENV)/installed-sweeps ## what sweeps and their reports need
 
-test: lint types tests docs ## every check there is
+test: lint types tests ## every check there is; the tests build the site too
 
 lint: $(VENV)/installed-dev ## style, format and the direction of imports
 	$(BIN)/ruff check
@@ -33,6 +33,10 @@ tests: $(VENV)/installed-dev ## tests, doctests, examples of the documentation; 
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules --cov --cov-report=
 	$(BIN)/coverage report --include='src/lightning_dice/rules/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
+
+long: export OMP_NUM_THREADS = 1
+long: $(VENV)/installed-dev ## tests that take minutes, before a release
+	$(BIN)/python -m pytest -m long
 
 pretrained: export OMP_NUM_THREADS = 2
 pretrained: export OMP_WAIT_POLICY = PASSIVE

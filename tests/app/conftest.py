@@ -1,11 +1,15 @@
 """Composed configurations, and runs small enough to make in a test."""
 
+import copy
+import functools
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.train import train
+from support.plugins import looked_up_once
 
 QUICK = [
     "trainer.max_steps=6",
@@ -18,17 +22,24 @@ QUICK = [
 CHOICES = {"data": "digits", "model": "cnn", "optimizer": "sgd"}
 
 
+@pytest.fixture(autouse=True)
+def plugins():
+    with looked_up_once():
+        yield
+
+
+@functools.cache
+def compose_train(*overrides):
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
 @pytest.fixture
 def composed():
     """Compose ``train`` with overrides."""
-    register()
-
-    def compose_train(*overrides):
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose("train", list(overrides))
-
-    yield compose_train
+    yield lambda *overrides: copy.deepcopy(compose_train(*overrides))
     GlobalHydra.instance().clear()
 
 

@@ -105,7 +105,9 @@ def what_it_left(folder):
     return list(read_rolls(folder / "rolls.csv")), (folder / "metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize(
+    "sweep", ["basic", "joblib", pytest.param("submitit", marks=pytest.mark.long), "optuna"]
+)
 def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
     """No second sweep folder, and each job's ranks on that job: they compare all settings."""
     done = run(["-m", *JOB, *SWEEPS[sweep], "hydra.sweep.dir=sweep"], tmp_path)
@@ -196,15 +198,12 @@ def test_a_batch_script_without_srun_is_a_machine_by_itself(tmp_path, plain):
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path, plain):
     """The same command goes on with a run, wherever it was."""
     command = [*JOB, "hydra.run.dir=out", "trainer.max_steps=6"]
-    killed = "import os; os._exit(9)"
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
+    killed = (
         "from lightning_dice.app.models.cnn import ImageClassifier as Model\n"
-        f"def kill(self, batch, index):\n    if index == 2: {killed}\n"
+        "def kill(self, batch, index):\n    if index == 2: import os; os._exit(9)\n"
         "Model.on_train_batch_start = kill\n"
     )
-    assert run(command, tmp_path, {"PYTHONPATH": str(site)}).returncode == 1
+    assert run(command, tmp_path, before=killed).returncode == 1
     assert "holds a run already" in run(command, tmp_path).stderr
     done = run([*command, "ckpt_path=last"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -26,8 +26,8 @@ SLURM |= {"SLURM_LOCALID": "1", "SLURM_JOB_NAME": "x", "SLURM_NTASKS_PER_NODE": 
 """What somebody who starts several processes tells the second of them."""
 
 
-def command(*arguments, cwd, check=True, variables=()):
-    done = run(arguments, cwd, variables)
+def command(*arguments, cwd, check=True, variables=(), fresh=False):
+    done = run(arguments, cwd, variables, fresh=fresh)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -99,7 +99,7 @@ class TestCommand:
         both = [*QUICK, "logger=none"]
         ddp = ["trainer=ddp", "trainer.accelerator=cpu"]
         command(*both, "report=false", "hydra.run.dir=one", cwd=tmp_path)
-        command(*both, *ddp, "hydra.run.dir=two", cwd=tmp_path)
+        command(*both, *ddp, "hydra.run.dir=two", cwd=tmp_path, fresh=True)
         one, two = (list(read_rolls(tmp_path / name / "rolls.csv")) for name in ("one", "two"))
         assert one == two
         assert json.loads((tmp_path / "two/summary.json").read_text())["status"] == "finished"

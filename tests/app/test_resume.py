@@ -10,12 +10,8 @@ from lightning_dice.app.checkpoints import RandomState, WholeFiles
 from lightning_dice.app.data.order import ResumableLoader, ResumableSampler
 from lightning_dice.app.models.cnn import ImageClassifier
 
-LONG = ["trainer.max_steps=30", "data.batch_size=128", "model.dropout=0.2"]
+LONG = ["trainer.max_steps=26", "data.batch_size=128", "model.dropout=0.2"]
 """Epochs of 11 mini-batches; what is dropped out is drawn from the global random state."""
-INTERRUPTIONS = [(5,), (11, 24), (12, 15, 23)]
-"""Steps, within an epoch and between two; a resumed run is interrupted too."""
-LATER = [(11,), (12, 24), (22, 23)]
-"""For checkpoints that are made after epochs."""
 WAYS = {
     "steps": ["trainer.val_check_interval=4"],
     "windows": ["trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2"],
@@ -26,6 +22,17 @@ WAYS = {
     "no_validation": ["trainer.limit_val_batches=0"],
     "updates": ["target=update", "scope=tensor", "optimizer=adamw"],
 }
+STEPS = {"windows": 6, "long_windows": 3, "mini_batches": 4}
+"""Of an epoch, where they are not 11."""
+
+
+def interruptions(way):
+    """Steps within an epoch and between two; a resumed run is interrupted too."""
+    epoch = STEPS.get(way, 11)
+    if way in ("epochs", "no_validation"):  # checkpoints are made after epochs
+        return [(epoch, 2 * epoch + 2), (epoch + 1, 2 * epoch, 2 * epoch + 1)]
+    within = epoch + epoch // 3 + 1
+    return [(epoch // 2, epoch, 2 * epoch + 2), (epoch + 1, within, 2 * epoch + 1)]
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -65,10 +72,10 @@ def same(ours, theirs):
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 @pytest.mark.parametrize("way", WAYS)
 def test_it_ends_where_it_would_have(run, tmp_path, interrupt, way):
-    settings = [*LONG, *WAYS[way]]
-    run(*settings, "report=true", name="straight")
+    settings = [*LONG, *WAYS[way], f"trainer.max_steps={2 * STEPS.get(way, 11) + 4}"]
+    run(*settings, f"report={str(way == 'steps').lower()}", name="straight")
     straight = left(tmp_path / "straight")
-    for steps in LATER if way in ("epochs", "no_validation") else INTERRUPTIONS:
+    for steps in interruptions(way):
         name = "-".join(map(str, steps))
         for before, step in zip((None, *steps), (*steps, None), strict=False):
             interrupt(step)

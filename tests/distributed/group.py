@@ -1,13 +1,15 @@
-"""Starts the ranks of ``worker.py`` and gathers what each of them left."""
+"""Starts ``worker.py`` and gathers what each of them left."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +39,15 @@ def train(folder: Path, processes: int, names: Iterable[str], **variables: str) 
         **variables,
     }
     names = list(names)
-    logs = [(folder / f"rank{rank}.log").open("w") for rank in range(processes)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder), *names],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=log,
-            stderr=log,
-        )
-        for rank, log in enumerate(logs)
-    ]
+    group = subprocess.Popen(
+        [sys.executable, str(WORKER), str(folder), *names], env=shared, start_new_session=True
+    )
     try:
-        codes = [rank.wait(TIMEOUT) for rank in ranks]
+        code = group.wait(TIMEOUT)
     finally:
-        for rank in ranks:
-            rank.kill()
-        for log in logs:
-            log.close()
-    assert codes == [0] * processes, (folder / "rank0.log").read_text()[-3000:]
+        with suppress(ProcessLookupError):
+            os.killpg(group.pid, signal.SIGKILL)  # its ranks with it
+    assert code == 0, (folder / "rank0.log").read_text()[-3000:]
     return {name: [_left(folder, name, rank) for rank in range(processes)] for name in names}
 
 

@@ -1,6 +1,7 @@
 """The same dice and the same weights, however many processes hold them and in whatever parts."""
 
 import json
+import pickle
 import shutil
 from itertools import pairwise
 
@@ -201,7 +202,15 @@ def test_the_reference_discards_and_inverts():
     assert {None, 0.5, -0.25, 1.0} == set(scales)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
+def test_what_is_sent_to_a_process_that_is_spawned_trains_as_what_was_made():
+    sent = pickle.loads(pickle.dumps(SavingThrowCallback(THROW, seed=SEED, **DICE["update"])))
+    model = Toy(adamw)
+    quiet_trainer([sent], max_steps=STEPS).fit(model, loader())
+    ours = [p.detach().double().flatten().tolist() for p in model.parameters()]
+    assert ours == one_process(DICE["update"])[0]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("ddp_spawn", marks=pytest.mark.long)])
 def test_a_program_whose_processes_lightning_starts(tmp_path, strategy):
     """Without a seed, one is drawn and shared: otherwise the replicas would differ."""
     start_script(tmp_path, strategy)

@@ -1,7 +1,9 @@
-"""One rank of a process group that trains case after case: ``worker.py FOLDER CASE [CASE ...]``.
+"""A process group that trains case after case: ``worker.py FOLDER CASE [CASE ...]``.
 
-Started as torchrun starts a rank, by ``group.py``. Starting costs more than training a toy does, so
-that a group trains many cases. What a rank has at the end of one is ``FOLDER/CASE.RANK.json``.
+Started by ``group.py``, and told what torchrun tells a rank but for its number. Starting costs more
+than training a toy does, so that a group trains many cases, and its ranks are forks of a process
+that has imported all they need. What a rank has at the end of a case is ``FOLDER/CASE.RANK.json``,
+and what it says in ``FOLDER/rankRANK.log``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.fabric.utilities import rank_zero
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch.distributed.tensor import DTensor
@@ -101,6 +104,33 @@ def loop(name: str, folder: Path) -> None:
 
 
 def main() -> None:
+    ranks = [start(rank) for rank in range(int(os.environ["WORLD_SIZE"]))]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]
+    sys.exit(0 if not any(codes) else f"the ranks ended with {codes}")
+
+
+def start(rank: int) -> int:
+    """A process that trains every case as ``rank``; its number."""
+    if number := os.fork():
+        return number
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    rank_zero.rank_zero_only.rank = rank  # as where Lightning is imported
+    log = os.open(Path(sys.argv[1], f"rank{rank}.log"), os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    code = 1
+    try:
+        train_all()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def train_all() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     folder, names = Path(sys.argv[1]), sys.argv[2:]

@@ -22,20 +22,23 @@ if not Path("/proc").is_dir():
     pytestmark.append(pytest.mark.skip(reason="finds processes in /proc"))
 
 
-def begin(folder, *settings, variables=(), before=""):
+def begin(folder, *settings, before=""):
     folder.mkdir(parents=True, exist_ok=True)
     words = [*study.RUN, "report=false", f"hydra.run.dir={folder}", *settings]
-    return commands.Command(words, folder.parent, variables, before)
-
-
-def start(folder, way):
-    """As the study does, in less time."""
-    goes_on = ["ckpt_path=last"] if (folder / "summary.json").exists() else []
-    return begin(folder, *study.WAYS[way], *goes_on)
+    return commands.Command(words, folder.parent, before=before)
 
 
 def test_killed_runs_end_where_they_would_have(tmp_path, monkeypatch):
+    """As the study has it, in less time."""
+    begun = {}
+
+    def start(folder, way):
+        goes_on = ["ckpt_path=last"] if (folder / "summary.json").exists() else []
+        command = begin(folder, *study.WAYS[way], *goes_on)
+        return begun.setdefault(command.pid, command)
+
     monkeypatch.setattr(study, "start", start)
+    monkeypatch.setattr(study, "workers", lambda pid: begun[pid].ranks())
     rows = list(study.study(kills=3, each=3, seed=1, scratch=tmp_path))
     assert [row["same_end"] for row in rows] == ["yes"] * 3
     rolls = list(read_rolls(tmp_path / "run-0" / "rolls.csv"))
@@ -45,15 +48,15 @@ def test_killed_runs_end_where_they_would_have(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_asked_to_end_takes_the_others_with_it(tmp_path, rank):
-    process = study.start(tmp_path / "run", "gradients")
+    process = begin(tmp_path / "run", *study.WAYS["gradients"])
     try:
         while process.poll() is None and study.last_step(tmp_path / "run") < 0:
             time.sleep(0.05)
-        os.kill(study.workers(process.pid)[rank], signal.SIGTERM)
+        os.kill(process.ranks()[rank], signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
     finally:
         process.kill()
-    assert not study.workers(process.pid)
+    assert not process.ranks()
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("interrupted", "stopped by SIGTERM")
 
@@ -61,28 +64,25 @@ def test_a_rank_that_is_asked_to_end_takes_the_others_with_it(tmp_path, rank):
 @pytest.mark.parametrize("step", ["training_step", "validation_step"])
 def test_a_rank_that_fails_ends_all_of_them_and_is_named(tmp_path, step):
     """Also where others wait for what it would have sent them, such as a mean over ranks."""
-    site = tmp_path / "site"
-    site.mkdir()
     # Rank 1 breaks at the third mini-batch.
-    (site / "sitecustomize.py").write_text(
+    breaks = (
         "import os\n"
-        "if os.environ.get('RANK') == '1':\n"
-        "    from lightning_dice.app.models.cnn import ImageClassifier\n"
-        f"    whole = ImageClassifier.{step}\n"
-        "    def broken(self, batch, index):\n"
-        "        if index == 2: raise ArithmeticError('a cosmic ray')\n"
-        "        return whole(self, batch, index)\n"
-        f"    ImageClassifier.{step} = broken\n"
+        "from lightning_dice.app.models.cnn import ImageClassifier\n"
+        f"whole = ImageClassifier.{step}\n"
+        "def broken(self, batch, index):\n"
+        "    if os.environ['RANK'] == '1' and index == 2: raise ArithmeticError('a cosmic ray')\n"
+        "    return whole(self, batch, index)\n"
+        f"ImageClassifier.{step} = broken\n"
     )
     settings = ["trainer.val_check_interval=5", "data.batch_size=16"]
-    process = begin(tmp_path / "run", *settings, variables={"PYTHONPATH": str(site)})
+    process = begin(tmp_path / "run", *settings, before=breaks)
     done = process.communicate()
     assert done.returncode == 1
     assert done.stderr.strip().endswith("rank 1: ArithmeticError: a cosmic ray")
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "failed"
     assert summary["error"] == "rank 1: ArithmeticError: a cosmic ray"
-    assert not study.workers(process.pid)
+    assert not process.ranks()
 
 
 def test_a_disk_without_room_is_said_and_the_run_goes_on_later(tmp_path):

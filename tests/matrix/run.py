@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_dice import SavingThrow, SavingThrowCallback
 from matrix.cells import GPU_OPTIMIZERS, OPTIMIZERS, Cell
 from matrix.reference import CLIP, FACTORS, Reference
+from support.plugins import looked_up_once
 
 SEED = 630
 THROW = SavingThrow("d6", 2, FACTORS)
@@ -227,17 +228,18 @@ def fit(cell: Cell, throw: SavingThrow | None, device: str) -> Model:
     own = cell.clip == "own" and cell.mode != "manual"
     model = (Clipping if own else Model)(cell)
     inputs, targets = (torch.cat(parts) for parts in zip(*batches(), strict=True))
-    trainer = Trainer(
-        callbacks=callbacks,
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
-    )
+    with looked_up_once():
+        trainer = Trainer(
+            callbacks=callbacks,
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **settings,
+        )
     trained: Any = model
     if cell.mode == "compiled":
         torch._dynamo.reset()  # what was compiled for another model is not for this one

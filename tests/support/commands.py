@@ -38,11 +38,13 @@ class Command:
         folder: Where it is run.
         variables: Of its environment, besides those of every command.
         before: Code that its process runs first.
+        fresh: Whether the ranks and workers that it starts are interpreters of their own, as a
+            user's are, or forks of it, in which ``before`` has been run too.
     """
 
-    def __init__(self, arguments, folder, variables=(), before=""):
+    def __init__(self, arguments, folder, variables=(), before="", fresh=False):
         self.args = [str(COMMAND), *map(str, arguments)]
-        told = {"argv": self.args, "cwd": str(folder), "before": before}
+        told = {"argv": self.args, "cwd": str(folder), "before": before, "fresh": fresh}
         told["environment"] = environment(**dict(variables))
         self._files, self.pid = _server().begin(told)
 
@@ -76,6 +78,11 @@ class Command:
         stderr = (self._files / "stderr").read_text(encoding="utf-8")
         return subprocess.CompletedProcess(self.args, status, self.stdout(), stderr)
 
+    def ranks(self):
+        """The processes that train, by rank, where they are forks: those that are there."""
+        numbers = {int(path.name[4:]): int(path.read_text()) for path in self._files.glob("rank?")}
+        return {rank: pid for rank, pid in numbers.items() if _lives(pid)}
+
     def kill(self):
         """End it, and what it has started, by SIGKILL, unless it has ended."""
         if self.poll() is None:
@@ -83,9 +90,17 @@ class Command:
             self.wait(60)
 
 
-def run(arguments, folder, variables=(), before=""):
+def run(arguments, folder, variables=(), before="", fresh=False):
     """Run a command to its end; as ``Command``."""
-    return Command(arguments, folder, variables, before).communicate()
+    return Command(arguments, folder, variables, before, fresh).communicate()
+
+
+def _lives(pid):
+    with suppress(OSError):
+        return bool(
+            Path(f"/proc/{pid}/cmdline").read_bytes()
+        )  # empty of what has only to be reaped
+    return False
 
 
 class _Server:

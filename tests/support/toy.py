@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from support.plugins import looked_up_once
+
 BATCH = 4
 BATCHES = 12
 
@@ -91,7 +93,8 @@ def quiet_trainer(callbacks: Iterable[Callback] = (), **settings: Any) -> Traine
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return Trainer(callbacks=list(callbacks), **{**defaults, **settings})
+    with looked_up_once():
+        return Trainer(callbacks=list(callbacks), **{**defaults, **settings})
 
 
 def fit(model: LightningModule, callbacks: Iterable[Callback] = (), **settings: Any) -> Trainer:

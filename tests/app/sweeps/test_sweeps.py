@@ -1,27 +1,27 @@
 """Sweeps as a user runs them: commands, processes, signals."""
 
 import json
-import random
-import subprocess
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from support.commands import COMMAND, Command, environment, run
+from support.commands import Command, run
 
 pytestmark = pytest.mark.slow
 QUICK = ["experiment=digits_sweep", "trainer.max_steps=6", "trainer.val_check_interval=3"]
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+ARMS = ["control=plain,plain_mean", "saving_throw.threshold=5,17"]
 
 
 TESTS = {"PYTHONPATH": str(Path(__file__).parents[2])}
 """Where jobs find the data of ``support``, also in processes that a launcher makes."""
 
 
-def sweep(folder, *overrides, **variables):
+def sweep(folder, *overrides, fresh=False, **variables):
     words = ["-m", *QUICK, "hydra.sweep.dir=out", *overrides]
-    return run(words, folder, {**TESTS, **variables})
+    return run(words, folder, {**TESTS, **variables}, fresh=fresh)
 
 
 def summaries(folder):
@@ -33,23 +33,33 @@ def status(folder):
     return {name: summary["status"] for name, summary in summaries(folder).items()}
 
 
-def test_a_sweep_says_what_came_of_it_and_is_not_made_twice(tmp_path):
-    arms = ["control=none,plain,plain_mean", "saving_throw.threshold=5,17", "seed=0,1"]
-    first = sweep(tmp_path, *arms)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines() == [
-        "8 of 10 runs have finished in out",
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep that has ended: its folder, and what the command said."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, sweep(folder, *ARMS, "seed=0,1")
+
+
+def test_a_sweep_says_what_came_of_it(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "4 of 6 runs have finished in out",
         "refused: control='plain_mean': d20, threshold 17, margin has mean scale -0.115, and a "
         "learning rate times that is none; leave this control out for it "
         "(control=plain_mean,threshold=17,seed=0 and 1 more)",
         "what they found: lightning-dice report out",
     ]
-    assert first.stderr == ""
+    assert done.stderr == ""
+    assert len(summaries(folder)) == 6
+
+
+def test_a_sweep_is_not_made_twice(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     made = summaries(tmp_path)
-    assert len(made) == 10
-    again = sweep(tmp_path, *arms, "seed=0,1,2")
+    again = sweep(tmp_path, *ARMS, "seed=0,1,2")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("12 of 15 runs have finished in out, 8 of them before\n")
+    assert again.stdout.startswith("6 of 9 runs have finished in out, 4 of them before\n")
     now = summaries(tmp_path)
     kept = [name for name, summary in made.items() if summary["status"] == "finished"]
     assert {name: now[name] for name in kept} == {name: made[name] for name in kept}
@@ -57,7 +67,7 @@ def test_a_sweep_says_what_came_of_it_and_is_not_made_twice(tmp_path):
 
 def test_a_job_that_fails_leaves_the_others_alone(tmp_path):
     broken = "data._target_=support.broken.RaisesInTraining"
-    done = sweep(tmp_path, "seed=0,1,2", broken, *TWO)
+    done = sweep(tmp_path, "seed=0,1,2", broken, *TWO, fresh=True)
     assert done.returncode == 1
     assert done.stdout.startswith("2 of 3 runs have finished in out\n")
     assert done.stderr.splitlines() == [
@@ -83,15 +93,15 @@ def test_a_sweep_that_nothing_can_be_made_of_is_refused_before_it_begins(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_another_sweep_is_refused(tmp_path):
-    assert sweep(tmp_path, "seed=0,1").returncode == 0
-    before = summaries(tmp_path)
-    done = sweep(tmp_path, "seed=0,1", "optimizer.lr=0.2")
+def test_a_folder_with_another_sweep_is_refused(finished):
+    folder, _ = finished
+    before = summaries(folder)
+    done = sweep(folder, *ARMS, "seed=0,1", "optimizer.lr=0.2")
     assert done.returncode == 1
     assert "holds a run with other settings: optimizer.lr=0.3 (now 0.2); choose another folder" in (
         done.stderr
     )
-    assert summaries(tmp_path) == before
+    assert summaries(folder) == before
 
 
 def test_what_a_grid_has_no_values_of_is_refused(tmp_path):
@@ -121,15 +131,14 @@ def test_optuna_goes_on_after_a_job_that_fails_and_with_a_search_that_was_made(t
 
 
 def test_a_sweep_killed_three_times_ends_like_one_that_was_not(tmp_path):
-    arms = ["control=none,plain,deck", "saving_throw.threshold=5", "seed=0,1,2,3"]
+    arms = ["control=none,plain,deck", "saving_throw.threshold=5", "seed=0,1,2"]
     (tmp_path / "whole").mkdir()
     assert sweep(tmp_path / "whole", *arms).returncode == 0  # and a job after the other
     whole = summaries(tmp_path / "whole")
     killed, finished = tmp_path / "killed", {}
     killed.mkdir()
-    chance = random.Random(0)
     for launcher in (TWO, [], TWO):
-        _kill_after(killed, [*arms, *launcher], at_least=len(finished) + chance.randint(1, 2))
+        _kill_after(killed, [*arms, *launcher], at_least=len(finished) + 1)
         now = {k: s for k, s in summaries(killed).items() if s["status"] == "finished"}
         assert {name: now[name] for name in finished} == finished, "made once"
         finished = now
@@ -156,15 +165,7 @@ def _kill_after(folder, arms, at_least):
 def test_an_experiment_can_be_narrowed_on_the_command_line(tmp_path):
     short = ["trainer.max_steps=2", "trainer.val_check_interval=1", "hydra.sweep.dir=out"]
     narrowed = ["optimizer=sgd_digits", "threshold=10", "seed=0", "control=none,plain_mean,deck"]
-    done = subprocess.run(  # the script itself
-        [str(COMMAND), "-m", "experiment=threshold_sweep", *narrowed, *short],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = run(["-m", "experiment=threshold_sweep", *narrowed, *short], tmp_path)
     assert done.returncode == 0, done.stderr
     assert status(tmp_path) == dict.fromkeys(
         [
