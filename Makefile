@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo sweeps test lint types tests long pretrained docs clean help
+.PHONY: demo sweeps test lint types tests long pretrained bench docs clean help
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,10 +27,10 @@ lint: $(VENV)/installed-dev ## style, format and the direction of imports
 types: $(VENV)/installed-dev ## mypy --strict
 	$(BIN)/mypy
 
-# One thread a process: the models are tiny and two processes share the cores.
+# One thread a process: the models are tiny, and three processes keep two cores busy.
 tests: export OMP_NUM_THREADS = 1
 tests: $(VENV)/installed-dev ## tests, doctests, examples of the documentation; the rules fully covered
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --doctest-modules --cov --cov-report=
 	$(BIN)/coverage report --include='src/lightning_dice/rules/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
@@ -42,6 +42,10 @@ pretrained: export OMP_NUM_THREADS = 2
 pretrained: export OMP_WAIT_POLICY = PASSIVE
 pretrained: $(VENV)/installed-text ## tests on a pretrained encoder, which is a download of 100 MB
 	$(BIN)/python -m pytest -m pretrained
+
+bench: export OMP_NUM_THREADS = 1
+bench: $(VENV)/installed ## what dice cost on this processor, in three minutes
+	$(BIN)/python benchmarks/cpu.py --out bench.json
 
 # A notice about another version of mkdocs is no finding of ours.
 docs: export NO_MKDOCS_2_WARNING = 1

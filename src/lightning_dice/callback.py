@@ -128,6 +128,8 @@ class SavingThrowCallback(Callback):
         )
         self.seed = self.choices.seed
         self.changes = check_changes(changes, self.settings)
+        # Lightning asks for it before each of a step's hooks.
+        self._state_key = self._generate_state_key(**self.choices.settings())
         self.rolls = RollLog()
         self.left_out = 0  # optimizer steps so far whose gradients were not computed
         self._slots: SlotFile | None = None
@@ -157,7 +159,7 @@ class SavingThrowCallback(Callback):
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(**self.choices.settings())
+        return self._state_key
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -212,7 +214,11 @@ class SavingThrowCallback(Callback):
         siblings = _saving_throws(trainer)
         self._ordinal = siblings.index(self)
         drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
-        mine = {**self.choices.settings(), "changes": self.changes}
+        mine = {
+            **self.choices.settings(),
+            "skip_discarded": self.choices.skip_discarded,
+            "changes": self.changes,
+        }
         # First of all: a rank that stops where others go on leaves them waiting.
         ranks = gather((mine, training_settings(trainer), drawn), trainer.world_size)
         check_same([own for own, _, _ in ranks])

@@ -24,7 +24,6 @@ _SETTINGS = (
     "ranks",
     "draws",
     "seed",
-    "skip_discarded",
 )
 
 
@@ -80,7 +79,7 @@ class Choices:
         put(self, "seed", None if self.seed is None else check_seed(self.seed))
 
     def settings(self, **others: Any) -> dict[str, Any]:
-        """All of them as plain values, for files, loggers and comparisons.
+        """What decides the rolls and what they do, as plain values, to be kept and compared.
 
         Args:
             **others: Values that take the place of these, such as the seed that was drawn.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
-
 import click
 
 from lightning_dice.cli.refusals import refusing
@@ -33,6 +31,8 @@ def playground(out: str, opens: bool) -> None:
     Training with and without dice side by side, on losses of two weights, with lessons. It is one
     file, and needs neither a server nor a network.
     """
+    import webbrowser  # here, as what it loads would delay every command
+
     with refusing():
         from lightning_dice.playground import write_playground
 
