@@ -149,6 +149,9 @@ def alone(ways: Mapping[str, Callable[[], float]], rounds: int) -> Seconds:
 def ratios(seconds: Mapping[str, list[float]], plain: str = PLAIN) -> dict[str, dict[str, float]]:
     """Median and quartiles of each way's ratio to the plain training of the same round.
 
+    The ratio of all seconds together is there too: what comes once in many turns, such as logging,
+    is in no median of short ones.
+
     Example:
         >>> ratios({"plain": [1.0, 2.0, 4.0], "dice": [1.1, 2.2, 4.0]})["dice"]["ratio"]
         1.1
@@ -159,6 +162,7 @@ def ratios(seconds: Mapping[str, list[float]], plain: str = PLAIN) -> dict[str, 
         low, middle, high = statistics.quantiles(paired, n=4, method="inclusive")
         rows[name] = {
             "ratio": middle,
+            "together": sum(own) / sum(seconds[plain]),
             "low": low,
             "high": high,
             "seconds": statistics.median(own),
@@ -203,11 +207,12 @@ def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
         rows: What ``ratios`` gives.
     """
     table = Table(title=title, title_justify="left")
-    for column in ("", "ratio to plain", "quartiles", "ms a turn"):
+    for column in ("", "ratio to plain", "quartiles", "together", "ms a turn"):
         table.add_column(column, justify="right" if column else "left")
     for name, row in rows.items():
         spread = f"{row['low']:.4f} to {row['high']:.4f}"
-        table.add_row(name, f"{row['ratio']:.4f}", spread, f"{1000 * row['seconds']:.3f}")
+        seconds = f"{1000 * row['seconds']:.3f}"
+        table.add_row(name, f"{row['ratio']:.4f}", spread, f"{row['together']:.4f}", seconds)
     Console().print(table)
 
 

@@ -27,7 +27,7 @@ from lightning_dice.records import RollLog, SlotFile
 from lightning_dice.resuming import check_changes, check_resume, find_state
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SavingThrow, SettingError
-from lightning_dice.rules.roller import Draws
+from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Scope, parameter_names
 from lightning_dice.steps import Target
@@ -35,6 +35,7 @@ from lightning_dice.trainer_state import (
     batches_done,
     clips,
     index_of,
+    log_at_batch_end,
     log_folder,
     logs_now,
     replica_of,
@@ -299,9 +300,10 @@ class SavingThrowCallback(Callback):
         if logs_now(trainer) and self.rolls.tally.rolls:
             odds = self.throw.odds()
             prefix = self._name("dice")
-            pl_module.log_dict(dice_metrics(self.rolls.tally, odds, prefix))
+            metrics = dice_metrics(self.rolls.tally, odds, prefix)
             if self.choices.skip_discarded:
-                pl_module.log(f"{prefix}/left_out", float(self.left_out))
+                metrics[f"{prefix}/left_out"] = float(self.left_out)
+            log_at_batch_end(trainer, pl_module, metrics)
             self._write(pl_module)
 
     @override

@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
 from lightning_dice.rules import SavingThrow, SettingError
-from lightning_dice.rules.roller import Draws, check_draws, check_seed
+from lightning_dice.rules.draws import Draws, check_draws
+from lightning_dice.rules.roller import check_seed
 from lightning_dice.scope import NameFilter, Scope
 from lightning_dice.steps import Target
 

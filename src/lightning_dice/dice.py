@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.rules import Roll, Roller, SavingThrow
-from lightning_dice.rules.roller import Draws
+from lightning_dice.rules.draws import Draws
 
 
 class Dice:

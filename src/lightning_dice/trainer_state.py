@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -33,6 +35,24 @@ def replica_of(trainer: Trainer) -> tuple[int, int]:
 def logs_now(trainer: Trainer) -> bool:
     """Whether what is logged for this mini-batch reaches the loggers."""
     return trainer._logger_connector.should_update_logs
+
+
+def log_at_batch_end(
+    trainer: Trainer, pl_module: LightningModule, values: Mapping[str, float]
+) -> None:
+    """Log as ``pl_module.log_dict`` does in ``on_train_batch_end``, at a fraction of its cost.
+
+    Lightning looks through all that it knows of a metric each time that one is logged, most of a
+    millisecond. Once it knows them, it is enough to hand it the values.
+    """
+    known = trainer._results
+    keys = {name: f"on_train_batch_end.{name}" for name in values}
+    if known is None or not known.keys() >= set(keys.values()):
+        pl_module.log_dict(dict(values))
+        return
+    dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+    for name, value in values.items():
+        known.update_metrics(keys[name], torch.tensor(value, dtype=dtype), batch_size=1)
 
 
 def clips(trainer: Trainer, pl_module: LightningModule) -> bool:

@@ -23,7 +23,7 @@ from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.records import RollLog
 from lightning_dice.resuming import check_changes
 from lightning_dice.rules import Roll, SavingThrow, SettingError
-from lightning_dice.rules.roller import Draws
+from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
 

@@ -13,7 +13,7 @@ from lightning_dice.adapters.handle import DiceHandle
 from lightning_dice.choices import Choices, Granularity, Ranks
 from lightning_dice.resuming import check_changes
 from lightning_dice.rules import SavingThrow
-from lightning_dice.rules.roller import Draws
+from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
 

@@ -6,15 +6,21 @@ Example:
     d20, threshold 15, margin -> expected step 0.035
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from lightning_dice.rules.controls import CONTROLS, Arm, control_arm
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
-from lightning_dice.rules.roller import Roller
 from lightning_dice.rules.saving_throw import SavingThrow
 from lightning_dice.rules.scaling import SCALINGS
 from lightning_dice.rules.words import LOW_EFFICIENCY, advice, meaning
+
+if TYPE_CHECKING:
+    from lightning_dice.rules.roller import Roller
 
 __all__ = [
     "CONTROLS",
@@ -32,3 +38,16 @@ __all__ = [
     "control_arm",
     "meaning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Resolved on first use, as only rolls need numpy, which takes longer than all that tells odds.
+    if name != "Roller":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lightning_dice.rules.roller import Roller
+
+    return Roller
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

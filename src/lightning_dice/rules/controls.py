@@ -11,9 +11,9 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 
+from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
-from lightning_dice.rules.roller import Draws
 from lightning_dice.rules.saving_throw import SavingThrow
 
 CONTROLS = ("none", "plain", "plain_mean", "plain_rms", "gaussian", "deck")

@@ -20,13 +20,11 @@ are dealt in the ascending order of their words.
 
 from __future__ import annotations
 
-from math import lcm
-from typing import Literal, get_args
-
 import numpy as np
 import numpy.typing as npt
 
 from lightning_dice.rules.die import Die
+from lightning_dice.rules.draws import Draws, cards_of, check_draws
 from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.outcome import Roll
 from lightning_dice.rules.saving_throw import SavingThrow
@@ -36,10 +34,7 @@ _ROLLED, _DEALT = 0, 1
 BLOCK = 1024
 """Steps drawn at once: a new generator costs microseconds, a word nanoseconds."""
 _WORDS = 2**64
-MOST_CARDS = 100_000
-"""Cards that a deck may have."""
 
-Draws = Literal["independent", "deck"]
 Words = npt.NDArray[np.uint64]
 Faces = npt.NDArray[np.int64]
 
@@ -150,24 +145,6 @@ class Roller:
         return raw[lead:]
 
 
-def check_draws(draws: Draws, die: Die) -> Draws:
-    """``draws`` if it is a way in which ``die`` can come up.
-
-    Raises:
-        SettingError: If there is no such way, or a deck would have too many cards.
-    """
-    if draws not in get_args(Draws):
-        raise SettingError("draws", draws, f"expected {' or '.join(get_args(Draws))}")
-    if draws == "deck" and (cards := _cards(die)) > MOST_CARDS:
-        remedy = f"a deck for {die} has {cards} cards, and {MOST_CARDS} are the most"
-        raise SettingError("draws", draws, f"{remedy}; use a smaller die")
-    return draws
-
-
-def _cards(die: Die) -> int:
-    return lcm(*(die.chance(natural).denominator for natural in die.faces))
-
-
 def deck_of(die: Die) -> Faces:
     """A deck that holds every natural in proportion to its chance, ascending.
 
@@ -175,7 +152,7 @@ def deck_of(die: Die) -> Faces:
         >>> deck_of(Die.parse("2d3kh1"))
         array([1, 2, 2, 2, 3, 3, 3, 3, 3])
     """
-    cards = _cards(die)
+    cards = cards_of(die)
     copies = [int(die.chance(natural) * cards) for natural in die.faces]
     return np.repeat(np.array(die.faces, dtype=np.int64), copies)
 
