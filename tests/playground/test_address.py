@@ -87,11 +87,12 @@ def test_whoever_opens_it_sees_the_same_race(visit):
         ("lesson=none", "There is no lesson “none”.", "seed", "0"),
     ],
 )
-def test_what_cannot_be_had_is_said(visit, address, said, setting, value):
-    with visit(address) as page:
-        assert said in page.locator("#said").inner_text()
-        assert seen(page)["settings"][setting] == value
-        page.get_by_role("button", name="Step", exact=True).click()
+def test_what_cannot_be_had_is_said(core, home, address, said, setting, value):
+    core.goto(f"{home}#{address}")  # in the page that is open, as a link to another race does
+    says = "(said) => document.getElementById('said').textContent.includes(said)"
+    core.wait_for_function(says, arg=said)
+    assert seen(core)["settings"][setting] == value
+    core.get_by_role("button", name="Step", exact=True).click()
 
 
 @pytest.mark.parametrize("typed", ["1e9", "-4", "0"])

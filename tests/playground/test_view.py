@@ -17,8 +17,10 @@ def steps(page):
 
 
 @SIZES
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("state", ["steps=40&mean=on", "lesson=clipping&clip=after&steps=5"])
+@pytest.mark.parametrize(
+    ("scheme", "state"),
+    [("light", "steps=40&mean=on"), ("dark", "lesson=clipping&clip=after&steps=5")],
+)
 def test_no_rule_of_accessibility_is_broken(visit, size, scheme, state):
     with visit(state, **size_of(size), color_scheme=scheme, reduced_motion="reduce") as page:
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
