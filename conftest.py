@@ -20,10 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import hypothesis
 import pytest
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+# Several processes share the cores, and whoever waits for one is not slow.
+hypothesis.settings.register_profile("shared cores", deadline=None)
+hypothesis.settings.load_profile("shared cores")
 
 PROMPT = "$ "
 
