@@ -125,6 +125,29 @@ def test_settings_change_while_it_runs_without_a_reset(visit, label, option, key
         assert page.evaluate("lightningDice.race.runners.plain.path.length") > 16
 
 
+DRAWN = "document.getElementById('plain-map').toDataURL()"
+
+
+def test_the_path_of_the_same_mean_comes_and_goes(visit):
+    with visit("steps=80") as page:
+        without = page.evaluate(DRAWN)
+        box = page.get_by_label("also race the same mean step")
+        box.check()
+        page.wait_for_function("!document.getElementById('mean-legend').hidden")
+        assert page.evaluate(DRAWN) != without
+        box.uncheck()
+        page.wait_for_function("document.getElementById('mean-legend').hidden")
+        assert page.evaluate(DRAWN) == without
+
+
+def test_where_the_mean_is_not_above_0_it_stands_still_and_that_is_said(visit):
+    with visit("threshold=16&mean=on&steps=20") as page:
+        assert "stands still" in page.locator("#mean-loss").inner_text()
+        path = page.evaluate("lightningDice.race.runners.mean.path")
+        assert len(path) == 21
+        assert path[0] == path[20]
+
+
 def test_a_die_that_cannot_reach_the_threshold_lowers_it(visit):
     with visit("threshold=18") as page:
         page.get_by_label("die", exact=True).select_option("d6")

@@ -105,6 +105,7 @@ function note(given) {
   const before = race.settings;
   const after = fit(spec, { ...before, ...given });
   race.change(after);
+  if (before.mean !== after.mean) redraw(); // its path comes, or goes
   if (race.steps === 0) origin = race.settings;
   for (const key of Object.keys(spec)) {
     if (race.steps === 0 || key === "speed" || before[key] === after[key]) continue;
@@ -219,6 +220,7 @@ function draw() {
     const loss = losses[losses.length - 1];
     find(`${kind}-loss`).textContent = stopped === null ? round(loss) : `diverged at step ${stopped}`;
   }
+  if (race.throw.mean <= 0) find("mean-loss").textContent = "stands still, as E[s] is not above 0";
   find("mean-legend").hidden = race.settings.mean !== "on";
   const end = ending();
   if (find("ended").textContent !== end) find("ended").textContent = end;

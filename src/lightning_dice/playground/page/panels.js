@@ -18,7 +18,7 @@ export class Panel {
   constructor(canvas, lines) {
     this.canvas = canvas;
     this.lines = lines;
-    this.ground = document.createElement("canvas");
+    this.ground = null;
     this.trail = document.createElement("canvas");
     this.drawn = [];
     this.ready = false;
@@ -32,13 +32,13 @@ export class Panel {
     const height = Math.round(clientHeight * this.ratio);
     this.ready = width >= 16 && height >= 16;
     if (!this.ready) return;
-    for (const canvas of [this.canvas, this.ground, this.trail]) {
+    for (const canvas of [this.canvas, this.trail]) {
       canvas.width = width;
       canvas.height = height;
     }
     this.surface = surface;
     this.drawn = [];
-    contours(this.ground, surface, this.ratio);
+    this.ground = ground(surface, width, height, this.ratio);
   }
 
   frame(race) {
@@ -127,6 +127,20 @@ function fitted(surface, { width, height }) {
   const [midX, midY] = [(left + right) / 2, (bottom + top) / 2];
   const [halfX, halfY] = [(scale * width) / 2, (scale * height) / 2];
   return [midX - halfX, midX + halfX, midY - halfY, midY + halfY];
+}
+
+let newest = { name: null, canvas: null };
+
+/** Contours of a surface; the newest are kept, as both maps show the same. */
+function ground(surface, width, height, ratio) {
+  const name = [surface, width, height, document.documentElement.dataset.theme].join();
+  if (newest.name !== name) {
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width, height });
+    contours(canvas, surface, ratio);
+    newest = { name, canvas };
+  }
+  return newest.canvas;
 }
 
 /** Bands of equal ratio of the loss above its lowest, with a line between them. */

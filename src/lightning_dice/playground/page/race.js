@@ -58,9 +58,10 @@ export class Race {
 
     const { plain, dice, mean } = this.runners;
     plain.move(step, (w, optimize) => optimize(w, clipped(slope(plain)), lr));
-    if (this.throw.mean > 0) {
-      mean.move(step, (w, optimize) => optimize(w, clipped(slope(mean)), lr * this.throw.mean));
-    }
+    mean.move(step, (w, optimize) => {
+      if (this.throw.mean <= 0) return [0, 0]; // no learning rate does that
+      return optimize(w, clipped(slope(mean)), lr * this.throw.mean);
+    });
     const shown = faces(this.rolls, this.throw.die, step);
     const roll = this.throw.roll(kept(shown, this.throw.die));
     const full = dice.own(clipped(slope(dice)), lr);
