@@ -42,6 +42,14 @@ def test_nothing_is_wider_than_the_screen(visit, size, state):
 
 
 @SIZES
+def test_the_maps_stand_side_by_side(visit, size):
+    with visit("steps=24&mean=on&threshold=16", **size_of(size)) as page:  # the longest captions
+        boxes = [page.locator(f"#{name}-map").bounding_box() for name in ("plain", "dice")]
+        assert boxes[0]["y"] == boxes[1]["y"]
+        assert boxes[0]["width"] == boxes[1]["width"]
+
+
+@SIZES
 def test_both_maps_and_the_buttons_are_seen_without_scrolling(visit, size):
     with visit("lesson=adamw&optimizer=adamw", **size_of(size)) as page:
         for name in ("Play", "Step", "Restart"):
