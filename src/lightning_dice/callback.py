@@ -20,7 +20,7 @@ from lightning_dice.checks import check_setup
 from lightning_dice.choices import Choices, Granularity, Ranks
 from lightning_dice.deepspeed_engine import intercept_engine, uses_deepspeed
 from lightning_dice.intercept import intercept, untraced
-from lightning_dice.left_out import ends_window, loop_of, nothing_to_compute
+from lightning_dice.left_out import ends_window, leave_out
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, SlotFile
@@ -358,8 +358,7 @@ class SavingThrowCallback(Callback):
         if self.choices.granularity == "per_mini_batch":
             self._undo.append(intercept(pl_module, "backward", backward))
         if self.choices.skip_discarded:
-            closure = partial(self._closure, trainer)
-            self._undo.append(intercept(loop_of(trainer), "_make_closure", closure))
+            self._undo.append(leave_out(trainer, partial(self._leaves_out, trainer)))
         self._attach_steps(trainer, pl_module)
 
     def _attach_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -393,19 +392,12 @@ class SavingThrowCallback(Callback):
             backward, loss, *args, step=step, batch=batch, zeroed=zeroed, **kwargs
         )
 
-    def _closure(
-        self,
-        trainer: Trainer,
-        make: Callable[..., Any],
-        kwargs: Any,
-        optimizer: Optimizer,
-        batch_idx: int,
-    ) -> Any:
-        step = trainer.global_step
-        if not self._rolled.discards(index_of(optimizer, trainer), step=step):
-            return make(kwargs, optimizer, batch_idx)
+    def _leaves_out(self, trainer: Trainer, optimizer: Optimizer) -> bool:
+        index = index_of(optimizer, trainer)
+        if not self._rolled.discards(index, step=trainer.global_step):
+            return False
         self.left_out += ends_window(trainer)
-        return nothing_to_compute(trainer, optimizer, batch_idx)
+        return True
 
     def _discarded(self, trainer: Trainer) -> bool | None:
         step, batch = trainer.global_step, batches_done(trainer)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Trainer
+from torch.optim import Optimizer
+
+from lightning_dice.intercept import intercept
 
 
 class NothingToCompute:
@@ -36,9 +39,28 @@ class NothingToCompute:
         return self._result
 
 
-def loop_of(trainer: Trainer) -> Any:
-    """What makes the closures of the Trainer's automatic optimization."""
-    return trainer.fit_loop.epoch_loop.automatic_optimization
+def leave_out(trainer: Trainer, leaves_out: Callable[[Optimizer], bool]) -> Callable[[], None]:
+    """Compute nothing for mini-batches of the Trainer's automatic optimization that are left out.
+
+    Args:
+        trainer: The Trainer.
+        leaves_out: Asked once before each mini-batch, with the optimizer that it is for.
+
+    Returns:
+        A function that leaves the Trainer as it was.
+    """
+    loop = trainer.fit_loop.epoch_loop.automatic_optimization
+
+    def closure(make: Callable[..., Any], kwargs: Any, optimizer: Optimizer, batch_idx: int) -> Any:
+        if not leaves_out(optimizer):
+            return make(kwargs, optimizer, batch_idx)
+        _forget_logged(trainer)
+        nothing = loop.output_result_cls.from_training_step_output(
+            None, trainer.accumulate_grad_batches
+        )
+        return NothingToCompute(loop._make_zero_grad_fn(batch_idx, optimizer), nothing)
+
+    return intercept(loop, "_make_closure", closure)
 
 
 def ends_window(trainer: Trainer) -> bool:
@@ -46,15 +68,8 @@ def ends_window(trainer: Trainer) -> bool:
     return not trainer.fit_loop._should_accumulate()
 
 
-def nothing_to_compute(trainer: Trainer, optimizer: Any, batch_idx: int) -> NothingToCompute:
-    """The closure that stands for mini-batch ``batch_idx``.
-
-    What ``training_step`` logged for the mini-batch before is none of this one's, so that loggers
-    get nothing for it.
-    """
+def _forget_logged(trainer: Trainer) -> None:
+    """What ``training_step`` logged for the mini-batch before is none of this one's."""
     for name, metric in (trainer._results or {}).items():
         if name.startswith("training_step."):
             metric._forward_cache = None
-    loop = loop_of(trainer)
-    result = loop.output_result_cls.from_training_step_output(None, trainer.accumulate_grad_batches)
-    return NothingToCompute(loop._make_zero_grad_fn(batch_idx, optimizer), result)
