@@ -220,6 +220,14 @@ def two() -> dict[str, Case]:
         cases[f"fsdp2_pairs-{dice}"] = Case(
             model_parallel(2), DICE[dice], model=ShardedToy, trainer=pairs
         )
+    spared = {"skip_discarded": True}
+    windows = {"accumulate_grad_batches": 2, "max_epochs": 2}
+    for name, strategy, model in (
+        ("ddp", ddp(), lambda: Toy(adamw)),
+        ("fsdp2", model_parallel(2), ShardedToy),
+    ):
+        cases[f"{name}-spared"] = Case(strategy, spared, model=model)
+        cases[f"{name}_pairs-spared"] = Case(strategy, spared, model=model, trainer=windows)
     cases["ddp-nans"] = Case(ddp(), APART, model=lambda: NaNs(None))
     cases["fsdp2-nans"] = Case(model_parallel(2), APART, model=lambda: NaNs(None))
     for whole in (True, False):

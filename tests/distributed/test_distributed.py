@@ -82,6 +82,24 @@ class TestTwoProcesses:
         )
         assert distance(check(two[f"{strategy}_pairs-update"]), weights) < NEAR
 
+    @pytest.mark.parametrize("strategy", SHARDED)
+    @pytest.mark.parametrize("window", [1, 2])
+    def test_discarded_steps_left_out(self, two, strategy, window):
+        ranks = two[f"{strategy}{'_pairs' if window > 1 else ''}-spared"]
+        trainer = {"accumulate_grad_batches": 2, "max_epochs": 2} if window > 1 else {}
+        weights, rolls = one_process({}, **trainer)
+        assert distance(check(ranks), weights) < NEAR
+        assert [tuple(roll) for roll in ranks[0]["rolls"]] == rolls
+        discards = sum(THROW.resolve(natural).discard for *_, natural in rolls)
+        assert 1 < discards < STEPS - 1
+        assert [rank["left_out"] for rank in ranks] == [discards] * 2
+
+    def test_nothing_is_sent_for_a_step_that_is_left_out(self, two):
+        whole, spared = (two[f"ddp-{name}"][0]["messages"][-1] for name in ("gradient", "spared"))
+        assert whole - spared == sum(
+            THROW.resolve(natural).discard for *_, natural in two["ddp-spared"][0]["rolls"]
+        )
+
     def test_a_parameter_that_no_loss_reaches_stays(self, two):
         for dice in ("mini_batch_apart", "update"):
             unused, *others = check(two[f"ddp_unused-{dice}"])

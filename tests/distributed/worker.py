@@ -37,6 +37,7 @@ def leave(path: Path, parameters: Iterable[torch.Tensor], dice: Any, messages: l
         "weights": [whole(p) for p in parameters],
         "empty": sum(local(p).numel() == 0 for p in parameters),
         "rolls": [(r.batch, r.optimizer, r.slot, r.natural) for r in rolls],
+        "left_out": getattr(dice, "left_out", 0),
         "messages": messages,
     }
     path.write_text(json.dumps(left))
