@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -87,8 +88,24 @@ def trainings(ways: Ways, rounds: int, **more) -> Rows:
     return ratios(in_turns(taking, rounds))
 
 
-def one(callbacks: Callable[[], list[Callback]], **more) -> tuple[int, Counter]:
-    """The most memory that one way takes by itself, and what it waits for and sends in 10 steps."""
+class Alone(NamedTuple):
+    """What one way does in 10 steps when nothing else is on the GPU.
+
+    Attributes:
+        peak: Most bytes of memory.
+        seen: How often it waits for the GPU, and sends to others.
+        busy: Microseconds of every kernel by name.
+        launches: Kernels.
+    """
+
+    peak: int
+    seen: Counter
+    busy: dict[str, float]
+    launches: int
+
+
+def one(callbacks: Callable[[], list[Callback]], **more) -> Alone:
+    """Train one way by itself, under a profiler."""
     gc.collect()
     torch.cuda.empty_cache()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
@@ -110,25 +127,35 @@ def one(callbacks: Callable[[], list[Callback]], **more) -> tuple[int, Counter]:
     with suppress(Through):
         train(pass_on, callbacks, steps=10, **more)
     seen: Counter = Counter()
+    busy: dict[str, float] = {}
+    launches = 0
     for event in profiler.key_averages():
         for kind in (*WAITS, *MESSAGES):
             if kind in event.key:
                 seen[kind] += event.count
-    return peak, seen
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            busy[event.key] = event.self_device_time_total
+            launches += event.count
+    return Alone(peak, seen, busy, launches)
 
 
-def by_themselves(ways: Ways, **more) -> dict[str, dict[str, float]]:
-    """Memory as a ratio to plain training's, and what comes on top of what that waits for."""
+def by_themselves(ways: Ways, **more) -> dict[str, dict[str, Any]]:
+    """Everything as a ratio to plain training's, or as what comes on top of it."""
     measured = {name: one(callbacks, **more) for name, callbacks in ways.items()}
-    base_peak, base_seen = measured["plain"]
-    return {
-        name: {
-            "peak_bytes": peak,
-            "peak_ratio": peak / base_peak,
-            **{f"more {kind}": seen[kind] - base_seen[kind] for kind in (*WAITS, *MESSAGES)},
+    base = measured["plain"]
+    rows = {}
+    for name, own in measured.items():
+        dearer = {kernel: took - base.busy.get(kernel, 0) for kernel, took in own.busy.items()}
+        first = sorted(dearer, key=dearer.__getitem__, reverse=True)[:3]
+        rows[name] = {
+            "peak_bytes": own.peak,
+            "peak_ratio": own.peak / base.peak,
+            "busy_ratio": sum(own.busy.values()) / sum(base.busy.values()),
+            "more launches": own.launches - base.launches,
+            **{f"more {kind}": own.seen[kind] - base.seen[kind] for kind in (*WAITS, *MESSAGES)},
+            "more microseconds a step": {kernel[:100]: dearer[kernel] / 10 for kernel in first},
         }
-        for name, (peak, seen) in measured.items()
-    }
+    return rows
 
 
 def part_124m(rounds: int) -> dict:
@@ -204,7 +231,7 @@ def main() -> None:
             if isinstance(rows, dict) and name != "alone":
                 show(f"GPT-2, {given.part}: {name}", rows)
         for name, row in results.get("alone", {}).items():
-            print(name, {key: round(value, 4) for key, value in row.items()})
+            print(name, row)
         command = f"python benchmarks/gpu.py {given.part} --rounds {rounds}"
         write(given.out / f"gpu-{given.part}.json", command, results)
 
