@@ -1,0 +1,148 @@
+"""What is trained on: source code, Python's manual, and pictures of clothes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_dice.app.data.noise import with_wrong_labels
+from lightning_dice.app.data.python_docs import read_corpus
+
+PACKAGES = ("torch", "transformers")
+CAP = 48_000_000
+"""Bytes of source code, more of which are not read."""
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package ``dataset-fashion-mnist`` has it; ``VERDICT_FASHION`` names another."""
+IMAGE_SPLITS = (10_000, 5_000)
+"""Images to train and to validate on; the test set is the whole of Fashion-MNIST's own."""
+
+
+class Part(NamedTuple):
+    """One part of the data.
+
+    Attributes:
+        inputs: A text's bytes, ``(L,)``, uint8; or images, ``(M, 1, side, side)``.
+        labels: Of images, ``(M,)``, int64; ``None`` for a text.
+    """
+
+    inputs: Tensor
+    labels: Tensor | None = None
+
+    def to(self, device: torch.device) -> Part:
+        """The same on a device."""
+        return Part(*(None if tensor is None else tensor.to(device) for tensor in self))
+
+
+class Data(NamedTuple):
+    """Three parts, and what tells them from other data.
+
+    Attributes:
+        train: Trained on.
+        val: Chosen by.
+        test: Judged by.
+        record: Where it is from: sizes, sha256, versions.
+    """
+
+    train: Part
+    val: Part
+    test: Part
+    record: dict[str, Any]
+
+    def to(self, device: torch.device) -> Data:
+        """The same on a device."""
+        return Data(self.train.to(device), self.val.to(device), self.test.to(device), self.record)
+
+
+def read_source(cap: int = CAP) -> Data:
+    """The .py files of torch and transformers as they are installed, parted by file.
+
+    A hash of a file's path says which part it is in: 90, 5 and 5 in a hundred.
+
+    Args:
+        cap: Bytes, at which reading stops.
+    """
+    found: dict[str, str] = {}
+    paths: dict[str, Path] = {}
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found[package] = version(package)
+            folder = Path(spec.origin).parent
+            for path in folder.rglob("*.py"):
+                paths[path.relative_to(folder.parent).as_posix()] = path
+    parts: list[list[bytes]] = [[], [], []]
+    size = 0
+    for name in sorted(paths):
+        text = paths[name].read_bytes()
+        size += len(text)
+        if size > cap:
+            break
+        bucket = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100
+        parts[0 if bucket < 90 else 1 if bucket < 95 else 2].append(text)
+    texts = [_bytes(b"\n".join(files)) for files in parts]
+    return _texts(texts, versions=found, files=[len(files) for files in parts])
+
+
+def read_manual() -> Data:
+    """Python's manual: a quarter to train on, and at its end 10 % to validate and 10 % to test."""
+    text = read_corpus()
+    first, second = 8 * len(text) // 10, 9 * len(text) // 10
+    return _texts([text[: len(text) // 4], text[first:second], text[second:]])
+
+
+def read_fashion(label_noise: float = 0.0, folder: Path | None = None) -> Data:
+    """Fashion-MNIST, a part of whose training set is trained and validated on.
+
+    Args:
+        label_noise: Share of the training labels that are replaced by another; the same for all.
+        folder: Where its four files are.
+    """
+    folder = folder or Path(os.environ.get("VERDICT_FASHION", FASHION))
+    images, labels = (_idx(folder, f"train-{kind}") for kind in ("images-idx3", "labels-idx1"))
+    test_images, test_labels = (
+        _idx(folder, f"t10k-{kind}") for kind in ("images-idx3", "labels-idx1")
+    )
+    end, val_end = IMAGE_SPLITS[0], sum(IMAGE_SPLITS)
+    mean, deviation = images[:end].float().mean(), images[:end].float().std()
+
+    def part(pixels: Tensor, answers: Tensor) -> Part:
+        return Part(((pixels.float() - mean) / deviation).unsqueeze(1), answers.long())
+
+    train = part(images[:end], with_wrong_labels(labels[:end], label_noise))
+    val = part(images[end:val_end], labels[end:val_end])
+    record = {
+        "sha256": hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest(),
+        "sizes": [end, val_end - end, len(test_labels)],
+        "label_noise": label_noise,
+    }
+    return Data(train, val, part(test_images, test_labels), record)
+
+
+def _texts(texts: list[Tensor], **record: Any) -> Data:
+    digests = [hashlib.sha256(text.numpy().tobytes()).hexdigest() for text in texts]
+    train, val, test = (Part(text) for text in texts)
+    return Data(train, val, test, {"sha256": digests, "sizes": [len(t) for t in texts], **record})
+
+
+def _bytes(text: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(text), dtype=torch.uint8)
+
+
+def _idx(folder: Path, stem: str) -> Tensor:
+    """An array in the IDX format, packed or not: dimensions as big-endian words, then bytes."""
+    path = folder / f"{stem}-ubyte"
+    raw = path.read_bytes() if path.exists() else gzip.decompress(Path(f"{path}.gz").read_bytes())
+    dimensions = raw[3]
+    shape = np.frombuffer(raw, dtype=">u4", count=dimensions, offset=4).astype(int)
+    return torch.from_numpy(
+        np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
+    )

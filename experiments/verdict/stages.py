@@ -1,0 +1,199 @@
+"""What is to be run next, given what has been: learning rates first, then the comparison.
+
+Everything that is decided from results is decided here, by rules that were written down before
+there were any (README.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from arms import (
+    PLAIN,
+    Arm,
+    as_they_stand,
+    controls_of,
+    dice_arms,
+    named,
+    neighbours,
+    regularisers,
+    shorter,
+    together,
+)
+from regimes import REGIMES
+
+Rows = Sequence[Mapping[str, Any]]
+
+TUNING_SEED = 100
+SEEDS = range(10)
+DICE_SEED = 10_000
+"""Added to a run's seed for its dice."""
+GRIDS = {"adamw": 0.001, "rmsprop": 0.00025, "sgd": 0.0125}
+"""The lowest of the learning rates that every arm is tried with."""
+POINTS = 5
+FACTOR = 2.0
+EXTENSIONS = 3
+"""Most rates that a grid is extended by, on either side, while the best one lies on its edge."""
+STANDING = "t10-skip-tensor-update-hidden"
+"""What the literature favours among dice; compared whatever it comes to in tuning."""
+CLASSIC = "t15-margin-model-gradient-all"
+BEST = 3
+"""Dice that are compared because they came out best in tuning."""
+LONGER = {"manual_long": "manual"}
+"""Regimes that compare what another one does."""
+
+
+def arms_of(regime: str, base: str, rows: Rows) -> list[Arm]:
+    """The arms whose learning rate is tuned, or none if what they hang on is not there yet."""
+    if regime in LONGER:
+        there = finalists(LONGER[regime], base, rows)
+        return [arm for arm in there if _is_tuned(arm)]
+    decays = [arm for arm in regularisers() if arm.weight_decay is None or base == "adamw"]
+    return [PLAIN, *decays, *neighbours(), *_dice(base)]
+
+
+def tuning(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
+    """Runs that tune the learning rates, those made already among them."""
+    lines = []
+    for arm in arms_of(regime, base, rows):
+        tried = _tried(regime, base, arm, rows)
+        lines += [_line(regime, base, arm, lr, TUNING_SEED) for lr in _grid(base, tried)]
+    return lines
+
+
+def comparison(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
+    """Runs that are compared; none while a learning rate that they take is not known."""
+    lines = []
+    for arm in finalists(regime, base, rows):
+        lr = rate_of(regime, base, arm, rows)
+        if lr is None:
+            return []
+        lines += [_line(regime, base, arm, lr, seed) for seed in SEEDS]
+    return lines
+
+
+def finalists(regime: str, base: str, rows: Rows) -> list[Arm]:
+    """The arms that are compared; none while one of them hangs on runs that are not made yet."""
+    if regime in LONGER:
+        return finalists(LONGER[regime], base, rows)
+    if any(_tuned(regime, base, arm, rows) is None for arm in arms_of(regime, base, rows)):
+        return []
+
+    def best(arms: Iterable[Arm], count: int = 1) -> list[Arm]:
+        return sorted(arms, key=lambda arm: _tuned(regime, base, arm, rows)[1])[:count]  # type: ignore[index]
+
+    regularised = [arm for arm in arms_of(regime, base, rows) if arm in regularisers()]
+    (dropout,) = best(arm for arm in regularised if arm.dropout)
+    decay = best(arm for arm in regularised if arm.weight_decay is not None)
+    dice = best(_dice(base), BEST)
+    dice += [arm for arm in map(named, (STANDING, CLASSIC)) if arm not in dice]
+    controls = controls_of(dice[0])
+    if dice[0].name != STANDING:
+        controls += controls_of(named(STANDING))
+    return [
+        PLAIN,
+        dropout,
+        *decay,
+        *shorter(),
+        *neighbours(),
+        *dice,
+        *controls,
+        together(dice[0], dropout),
+        *as_they_stand(),
+    ]
+
+
+def rate_of(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
+    """The learning rate that an arm is compared with; ``None`` if it is not known yet.
+
+    Controls and combinations have that of their dice; what has no dice, or has them as they stand,
+    that of plain training.
+    """
+    if _is_tuned(arm):
+        known = _tuned(regime, base, arm, rows)
+        return None if known is None else known[0]
+    name = arm.name.partition("+")[0]
+    kind, _, of = name.rpartition(":")
+    owner = PLAIN if kind == "raw" or arm in shorter() else named(of)
+    return rate_of(regime, base, owner, rows)
+
+
+def value_of(row: Mapping[str, Any]) -> float:
+    """What a run came to on the validation part at its end, less being better."""
+    if row["diverged"]:
+        return math.inf
+    accuracy: float | None = row["val_accuracy"]
+    value: float = row["val_loss"] if accuracy is None else -accuracy
+    return value
+
+
+def _dice(base: str) -> list[Arm]:
+    """All of them under AdamW; under others those that tell most, as each costs five runs."""
+    if base == "adamw":
+        return dice_arms()
+    return [
+        arm
+        for arm in dice_arms()
+        if (arm.scope, arm.include) == ("model", "all")
+        or (arm.scope, arm.include, arm.target) == ("tensor", "hidden", "update")
+    ]
+
+
+def _is_tuned(arm: Arm) -> bool:
+    return ":" not in arm.name and "+" not in arm.name and arm not in shorter()
+
+
+def _tried(regime: str, base: str, arm: Arm, rows: Rows) -> dict[float, float]:
+    return {
+        row["lr"]: value_of(row)
+        for row in rows
+        if row["seed"] == TUNING_SEED
+        and (row["regime"], row["base"], row["arm"]) == (regime, base, arm.name)
+    }
+
+
+def _grid(base: str, tried: Mapping[float, float]) -> list[float]:
+    """The rates to try: the common grid, and where the best was on an edge one beyond it."""
+    grid = [GRIDS[base] * FACTOR**point for point in range(POINTS)]
+    lower, upper = min([*tried, grid[0]]), max([*tried, grid[-1]])
+    rates = _between(base, lower, upper)
+    if not all(rate in tried for rate in rates):
+        return rates
+    best = min(rates, key=lambda rate: tried[rate])
+    least, most = grid[0] / FACTOR**EXTENSIONS, grid[-1] * FACTOR**EXTENSIONS
+    if math.isinf(tried[best]) or best == lower:
+        return rates if lower <= least else [lower / FACTOR, *rates]
+    if best == upper:
+        return rates if upper >= most else [*rates, upper * FACTOR]
+    return rates
+
+
+def _between(base: str, lower: float, upper: float) -> list[float]:
+    points = range(-EXTENSIONS, POINTS + EXTENSIONS)
+    return [rate for p in points if lower <= (rate := GRIDS[base] * FACTOR**p) <= upper]
+
+
+def _tuned(regime: str, base: str, arm: Arm, rows: Rows) -> tuple[float, float] | None:
+    """The best learning rate of an arm and what it came to; ``None`` while it is being tuned."""
+    tried = _tried(regime, base, arm, rows)
+    if not all(rate in tried for rate in _grid(base, tried)):
+        return None
+    best = min(tried, key=lambda rate: (tried[rate], rate))
+    return best, tried[best]
+
+
+def _line(regime: str, base: str, arm: Arm, lr: float, seed: int) -> dict[str, Any]:
+    line = {"regime": regime, "base": base, "arm": arm.name, "lr": lr, "seed": seed}
+    return {**line, "dice_seed": seed + DICE_SEED}
+
+
+def parts() -> list[tuple[str, str]]:
+    """Every regime with each of its base optimizers, in the order in which they are run."""
+    order: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for regime in REGIMES.values():
+        for place, base in enumerate(regime.bases):
+            order[str(place)].append((regime.name, base))
+    return [part for place in sorted(order) for part in order[place]]
