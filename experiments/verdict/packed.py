@@ -308,4 +308,5 @@ def _unless_one(table: np.ndarray, device: torch.device) -> Tensor | None:
 
 
 def _finite(*values: float) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
+    """To six digits, which are more than two machines agree on; ``None`` for what is no number."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]

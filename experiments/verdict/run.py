@@ -160,7 +160,7 @@ def _note(path: Path, device: str, how: How, regimes: set[str]) -> None:
     sessions: list[Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     session = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": [Path(word).name for word in sys.argv],
         "python": platform.python_version(),
         "versions": {
             "lightning-dice": __version__,
