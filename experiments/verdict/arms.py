@@ -59,7 +59,8 @@ class Arm:
 PLAIN = Arm("plain")
 
 
-def dice_arms() -> list[Arm]:
+@cache
+def dice_arms() -> tuple[Arm, ...]:
     """Every threshold, scaling, scope, target and choice of tensors: 48 arms.
 
     All are divided by their mean scale, so that a learning rate means the same to each of them and
@@ -72,7 +73,7 @@ def dice_arms() -> list[Arm]:
         ("gradient", "update"),
         ("all", "hidden"),
     )
-    return [
+    return tuple(
         Arm(
             f"t{threshold}-{scaling}-{scope}-{target}-{include}",
             SavingThrow("d20", threshold, scaling, "mean"),
@@ -81,35 +82,39 @@ def dice_arms() -> list[Arm]:
             include=include,
         )
         for threshold, scaling, scope, target, include in choices
-    ]
+    )
 
 
-def as_they_stand() -> list[Arm]:
+@cache
+def as_they_stand() -> tuple[Arm, ...]:
     """Dice as somebody adds them to a training: not divided by anything."""
-    return [
+    return tuple(
         Arm(f"raw:t{threshold}-margin-model-{target}-all", SavingThrow("d20", threshold), target)
         for threshold in THRESHOLDS
         for target in get_args(Target)
-    ]
+    )
 
 
-def neighbours() -> list[Arm]:
+@cache
+def neighbours() -> tuple[Arm, ...]:
     """What was published with the same idea: SkipUpdate and Magma (arXiv 2602.15322)."""
     skip = Arm("skipupdate", SavingThrow("d2", 1, [None, 2]), scope="tensor", include="hidden")
     coin = SavingThrow("d2", 1, [None, 1])
-    return [skip, replace(skip, name="magma", throw=coin, magma=True)]
+    return skip, replace(skip, name="magma", throw=coin, magma=True)
 
 
-def regularisers() -> list[Arm]:
+@cache
+def regularisers() -> tuple[Arm, ...]:
     """What people use against overfitting: dropout, and weight decay (for AdamW)."""
     dropouts = [replace(PLAIN, name=f"dropout-{p}", dropout=p) for p in (0.1, 0.2, 0.3)]
     decays = [replace(PLAIN, name=f"decay-{d}", weight_decay=d) for d in (0.0, 0.1, 0.3, 1.0)]
-    return [*dropouts, *decays]
+    return *dropouts, *decays
 
 
-def shorter() -> list[Arm]:
+@cache
+def shorter() -> tuple[Arm, ...]:
     """Plain training with fewer steps, its schedule as much shorter."""
-    return [replace(PLAIN, name=f"plain-{share}", length=share) for share in SHARES]
+    return tuple(replace(PLAIN, name=f"plain-{share}", length=share) for share in SHARES)
 
 
 def controls_of(arm: Arm) -> list[Arm]:

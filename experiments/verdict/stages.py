@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from arms import (
@@ -24,8 +24,6 @@ from arms import (
     together,
 )
 from regimes import REGIMES
-
-Rows = Sequence[Mapping[str, Any]]
 
 TUNING_SEED = 100
 SEEDS = range(10)
@@ -46,6 +44,29 @@ LONGER = {"manual_long": "manual"}
 """Regimes that compare what another one does."""
 
 
+class Rows:
+    """What has been run.
+
+    Args:
+        rows: Of all regimes and base optimizers, as ``run.py`` writes them.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._rows = list(rows)
+        self._tried: dict[tuple[str, str, str], dict[float, float]] = defaultdict(dict)
+        for row in self._rows:
+            if row["seed"] == TUNING_SEED:
+                own = row["regime"], row["base"], row["arm"]
+                self._tried[own][row["lr"]] = value_of(row)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._rows)
+
+    def tried(self, regime: str, base: str, arm: Arm) -> dict[float, float]:
+        """What the learning rates of an arm came to in tuning, less being better."""
+        return self._tried.get((regime, base, arm.name), {})
+
+
 def arms_of(regime: str, base: str, rows: Rows) -> list[Arm]:
     """The arms whose learning rate is tuned, or none if what they hang on is not there yet."""
     if regime in LONGER:
@@ -59,7 +80,7 @@ def tuning(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
     """Runs that tune the learning rates, those made already among them."""
     lines = []
     for arm in arms_of(regime, base, rows):
-        tried = _tried(regime, base, arm, rows)
+        tried = rows.tried(regime, base, arm)
         lines += [_line(regime, base, arm, lr, TUNING_SEED) for lr in _grid(base, tried)]
     return lines
 
@@ -121,6 +142,15 @@ def rate_of(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
     return rate_of(regime, base, owner, rows)
 
 
+def edge_of(regime: str, base: str, arm: Arm, rows: Rows) -> bool | None:
+    """Whether the best rate is the last that was tried; ``None`` for arms that are not tuned."""
+    known = _tuned(regime, base, arm, rows) if _is_tuned(arm) else None
+    if known is None:
+        return None
+    tried = rows.tried(regime, base, arm)
+    return known[0] in (min(tried), max(tried))
+
+
 def value_of(row: Mapping[str, Any]) -> float:
     """What a run came to on the validation part at its end, less being better."""
     if row["diverged"]:
@@ -130,7 +160,7 @@ def value_of(row: Mapping[str, Any]) -> float:
     return value
 
 
-def _dice(base: str) -> list[Arm]:
+def _dice(base: str) -> Sequence[Arm]:
     """All of them under AdamW; under others those that tell most, as each costs five runs."""
     if base == "adamw":
         return dice_arms()
@@ -144,15 +174,6 @@ def _dice(base: str) -> list[Arm]:
 
 def _is_tuned(arm: Arm) -> bool:
     return ":" not in arm.name and "+" not in arm.name and arm not in shorter()
-
-
-def _tried(regime: str, base: str, arm: Arm, rows: Rows) -> dict[float, float]:
-    return {
-        row["lr"]: value_of(row)
-        for row in rows
-        if row["seed"] == TUNING_SEED
-        and (row["regime"], row["base"], row["arm"]) == (regime, base, arm.name)
-    }
 
 
 def _grid(base: str, tried: Mapping[float, float]) -> list[float]:
@@ -178,7 +199,7 @@ def _between(base: str, lower: float, upper: float) -> list[float]:
 
 def _tuned(regime: str, base: str, arm: Arm, rows: Rows) -> tuple[float, float] | None:
     """The best learning rate of an arm and what it came to; ``None`` while it is being tuned."""
-    tried = _tried(regime, base, arm, rows)
+    tried = rows.tried(regime, base, arm)
     if not all(rate in tried for rate in _grid(base, tried)):
         return None
     best = min(tried, key=lambda rate: (tried[rate], rate))

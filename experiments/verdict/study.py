@@ -12,7 +12,7 @@ import torch
 from packed import How
 from plan import identity, packs_of, read_lines
 from run import Clock, carry_out
-from stages import comparison, parts, tuning
+from stages import Rows, comparison, parts, tuning
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,7 +35,7 @@ def main(
             continue
         for stage in (tuning, comparison):
             while True:
-                rows = list(read_lines(out))
+                rows = Rows(read_lines(out))
                 lines = stage(regime, base, rows)
                 packs = packs_of(lines, map(identity, rows), size)
                 if not packs:

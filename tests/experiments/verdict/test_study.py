@@ -31,7 +31,7 @@ def made(stage, regime, base, rows):
     rows, rounds = list(rows), 0
     while True:
         have = [(row["arm"], row["lr"], row["seed"], row["regime"]) for row in rows]
-        lines = stage(regime, base, rows)
+        lines = stage(regime, base, stages.Rows(rows))
         left = [n for n in lines if (n["arm"], n["lr"], n["seed"], n["regime"]) not in have]
         if not left:
             return rows, rounds
@@ -56,14 +56,14 @@ def test_every_arm_has_the_same_grid_until_its_best_lies_on_the_edge(tuned):
 def test_nothing_is_compared_before_it_is_tuned(tuned):
     rows, _ = tuned
     last = rows[-1]
-    assert stages.comparison("manual", "adamw", rows[:-1]) == []
-    assert stages.comparison("manual_long", "adamw", rows) == [], "it tunes anew"
+    assert stages.comparison("manual", "adamw", stages.Rows(rows[:-1])) == []
+    assert stages.comparison("manual_long", "adamw", stages.Rows(rows)) == [], "it tunes anew"
     assert last["arm"] in {"magma", "t5-skip-tensor-update-all"}
 
 
 def test_what_is_compared_and_at_which_rates(tuned):
     rows, _ = tuned
-    lines = stages.comparison("manual", "adamw", rows)
+    lines = stages.comparison("manual", "adamw", stages.Rows(rows))
     rates = {line["arm"]: line["lr"] for line in lines}
     assert len(lines) == 10 * len(rates)
     assert {line["dice_seed"] - line["seed"] for line in lines} == {stages.DICE_SEED}
@@ -80,17 +80,17 @@ def test_what_is_compared_and_at_which_rates(tuned):
 def test_a_run_that_diverged_is_no_best(tuned):
     rows, _ = tuned
     broken = [{**row, "diverged": row["arm"] == "plain" and row["lr"] > 0.003} for row in rows]
-    assert stages.rate_of("manual", "adamw", PLAIN, broken) == 0.002
+    assert stages.rate_of("manual", "adamw", PLAIN, stages.Rows(broken)) == 0.002
 
 
 def test_the_longer_regime_compares_the_same_arms(tuned):
     rows, _ = made(stages.tuning, "manual_long", "adamw", tuned[0])
-    longer = {line["arm"] for line in stages.comparison("manual_long", "adamw", rows)}
-    assert longer == {arm.name for arm in stages.finalists("manual", "adamw", rows)}
+    longer = {line["arm"] for line in stages.comparison("manual_long", "adamw", stages.Rows(rows))}
+    assert longer == {arm.name for arm in stages.finalists("manual", "adamw", stages.Rows(rows))}
 
 
 def test_other_optimizers_have_fewer_dice_and_no_decay():
-    names = {arm.name for arm in stages.arms_of("manual", "rmsprop", [])}
+    names = {arm.name for arm in stages.arms_of("manual", "rmsprop", stages.Rows([]))}
     assert sum(named(name).throw is not None for name in names) == 18 + 2
     assert not any(name.startswith("decay") for name in names)
 
@@ -106,7 +106,7 @@ def test_the_command_goes_on_until_all_is_done(images, monkeypatch, tmp_path):
     done = CliRunner().invoke(study.main, call, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     rows = list(read_lines(out))
-    finalists = {arm.name for arm in stages.finalists("tiny", "sgd", rows)}
+    finalists = {arm.name for arm in stages.finalists("tiny", "sgd", stages.Rows(rows))}
     assert {row["arm"] for row in rows if row["seed"] == 0} == finalists
     again = CliRunner().invoke(study.main, call, catch_exceptions=False)
     assert again.output == ""

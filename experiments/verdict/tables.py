@@ -1,0 +1,128 @@
+"""Writes the tables and the figure of the study from its rows.
+
+On any machine: ``python experiments/verdict/tables.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from arms import PLAIN, regularisers
+from compare import STOPPED, comparisons, is_dice, metric_of, summary, values
+from plan import read_lines
+from scipy import stats
+from stages import CLASSIC, STANDING, Rows, comparison, finalists, parts
+
+from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
+
+RESULTS = Path(__file__).parent / "results"
+SHOWN = {"text": 0.12, "images": 1.5}
+"""How far either side of plain the figure shows, in the metric's unit."""
+Label = tuple[str, str, str]
+"""What a row of the figure is called, whose it is, and its colour."""
+
+
+def complete(rows: Rows) -> list[tuple[str, str]]:
+    """The regimes and base optimizers of which every run is there."""
+    keys = ("regime", "base", "arm", "lr", "seed")
+    made = {tuple(row[key] for key in keys) for row in rows}
+    return [
+        part
+        for part in parts()
+        if (lines := comparison(*part, rows))
+        and all(tuple(line[key] for key in keys) in made for line in lines)
+    ]
+
+
+def tables(rows: Rows) -> dict[str, pd.DataFrame]:
+    """The tables by name."""
+    done = complete(rows)
+    return {
+        "arms": pd.concat([summary(*part, rows) for part in done]),
+        "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
+    }
+
+
+def labels(regime: str, base: str, rows: Rows) -> list[Label]:
+    """The rows of a panel: the same in every panel, whoever is best in it."""
+    there = finalists(regime, base, rows)
+    first, second, third = [arm.name for arm in there if is_dice(arm)][:3]
+    own = [arm for arm in there if arm in regularisers()]
+    dropout = next((arm.name for arm in own if arm.dropout), "")
+    decay = next((arm.name for arm in own if arm.weight_decay is not None), "")
+    return [
+        ("plain, stopped early", STOPPED, GREY),
+        ("best dropout", dropout, GREEN),
+        ("best weight decay", decay, GREEN),
+        ("SkipUpdate", "skipupdate", ORANGE),
+        ("Magma", "magma", ORANGE),
+        ("dice: best in tuning", first, BLUE),
+        ("dice: second", second, BLUE),
+        ("dice: third", third, BLUE),
+        ("dice: threshold 10, skip, a roll a tensor", STANDING, BLUE),
+        ("best dice and best dropout", f"{first}+{dropout}", BLUE),
+        ("Gaussian instead of the best dice", f"gaussian:{first}", GREY),
+        ("a deck instead of the best dice", f"deck:{first}", GREY),
+        ("plain, root-mean-square step of the best dice", f"rms:{first}", GREY),
+        ("as they stand: threshold 5, updates", "raw:t5-margin-model-update-all", FAINT),
+        ("as they stand: threshold 10, gradients", "raw:t10-margin-model-gradient-all", FAINT),
+        ("as they stand: threshold 15, gradients", f"raw:{CLASSIC}", FAINT),
+    ]
+
+
+def figure(rows: Rows, base: str) -> Callable[[], Any]:
+    """Differences to plain with their 95 % intervals, a panel for each regime."""
+    regimes = [regime for regime, own in complete(rows) if own == base]
+
+    def plot() -> Any:
+        made = house_figure(4.6)
+        made.set_figwidth(2.6 + 1.75 * len(regimes))
+        panels = made.subplots(1, len(regimes), sharey=True, squeeze=False)[0]
+        for axes, regime in zip(panels, regimes, strict=True):
+            _panel(axes, values(regime, base, rows), labels(regime, base, rows), regime)
+        names = [name for name, *_ in labels(regimes[0], base, rows)]
+        panels[0].set_yticks(range(len(names)), labels=names, fontsize=8)
+        panels[0].invert_yaxis()
+        return made
+
+    return plot
+
+
+def _panel(axes: Any, wide: pd.DataFrame, shown: Sequence[Label], regime: str) -> None:
+    metric = metric_of(regime)
+    reach = SHOWN["text" if metric.sign < 0 else "images"]
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    for place, (_, arm, colour) in enumerate(shown):
+        if arm not in wide:
+            continue
+        gains = metric.sign * metric.factor * (wide[arm] - wide[PLAIN.name]).dropna()
+        middle = gains.mean()
+        if abs(middle) > reach:  # beyond the panel, on the side where it is
+            marker = "<" if middle < 0 else ">"
+            axes.plot([reach if middle > 0 else -reach], [place], marker, color=colour, ms=5)
+            continue
+        half = stats.t.ppf(0.975, len(gains) - 1) * gains.sem()
+        axes.errorbar([middle], [place], xerr=[half], fmt="o", color=colour, ms=4, lw=1.4)
+    axes.set_xlim(-1.05 * reach, 1.05 * reach)
+    axes.set_title(regime, fontsize=9)
+    unit = "nats per byte" if metric.sign < 0 else "% points"
+    axes.set_xlabel(f"better than plain by\n({unit})", fontsize=8)
+    axes.tick_params(labelsize=8)
+
+
+def main() -> None:
+    """Write everything that follows from the rows."""
+    rows = Rows(read_lines(RESULTS / "rows.jsonl"))
+    for folder in ("tables", "plots"):
+        (RESULTS / folder).mkdir(parents=True, exist_ok=True)
+    for name, table in tables(rows).items():
+        table.to_csv(RESULTS / "tables" / f"{name}.csv", index=False, float_format="%.6g")
+    for base in dict.fromkeys(base for _, base in complete(rows)):
+        (RESULTS / "plots" / f"{base}.png").write_bytes(draw(figure(rows, base)))
+
+
+if __name__ == "__main__":
+    main()
