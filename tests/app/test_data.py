@@ -40,6 +40,36 @@ class TestCorpus:
         with pytest.raises(SettingError, match=r"data\.context=10000000: only \d+ bytes"):
             data.setup("fit")
 
+    def test_scarce_text_is_its_beginning_and_as_much_is_held_out(self):
+        settings = {"context": 16, "batch_size": 4, "val_fraction": 0.1, "label_noise": 0.0}
+        data, whole = PythonDocs(**settings, train_fraction=0.25), PythonDocs(**settings)
+        for each in (data, whole):
+            each.setup("fit")
+        text = read_corpus()
+        assert torch.equal(data.train.text, text[: len(text) // 4])
+        assert torch.equal(data.val.text, whole.val.text)
+        assert data.baseline().value > whole.baseline().value
+
+    def test_all_that_is_not_held_out_may_be_named(self):
+        data = PythonDocs(16, 4, 0.1, 0.0, train_fraction=0.9)
+        whole = PythonDocs(16, 4, 0.1, 0.0)
+        sizes = [len(own.split()[0].text) for own in (data, whole)]
+        assert sizes[1] - 1 <= sizes[0] <= sizes[1]
+
+    @pytest.mark.parametrize("share", [0.0, -0.1, 0.95, float("nan")])
+    def test_shares_that_cannot_be_are_refused(self, share):
+        with pytest.raises(
+            SettingError, match=r"data\.train_fraction=.*1 - data\.val_fraction=0\.1"
+        ):
+            PythonDocs(16, 4, 0.1, 0.0, train_fraction=share)
+
+    def test_a_context_longer_than_what_is_trained_on(self):
+        data = PythonDocs(1000, 4, 0.1, 0.0, train_fraction=0.001)
+        with pytest.raises(
+            SettingError, match=r"data\.context=1000: only \d+ bytes are trained on"
+        ):
+            data.setup("fit")
+
 
 class TestWindows:
     @given(length=st.integers(10, 80), context=st.integers(1, 9))

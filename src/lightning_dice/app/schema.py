@@ -87,6 +87,7 @@ class PythonDocsConfig:
     batch_size: int = MISSING
     val_fraction: float = MISSING
     label_noise: float = MISSING
+    train_fraction: float | None = None
 
 
 @dataclass

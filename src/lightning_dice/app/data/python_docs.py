@@ -77,25 +77,36 @@ class PythonDocs(TaskData):
         val_fraction: Share of the text held out.
         label_noise: Share of the other bytes that are another byte where they are to be predicted,
             and themselves where they are read.
+        train_fraction: Share of the whole text that is trained on, from its beginning; ``None`` for
+            all that is not held out.
     """
 
     kind: ClassVar[str] = "text"
 
     def __init__(
-        self, context: int, batch_size: int, val_fraction: float, label_noise: float
+        self,
+        context: int,
+        batch_size: int,
+        val_fraction: float,
+        label_noise: float,
+        train_fraction: float | None = None,
     ) -> None:
         super().__init__(batch_size, val_fraction, label_noise)
         if context < 1:
             raise SettingError("data.context", context, "expected 1 or more")
+        if train_fraction is not None and not 0 < train_fraction <= 1 - val_fraction:
+            allowed = f"expected a share from above 0 to 1 - data.val_fraction={val_fraction}"
+            raise SettingError("data.train_fraction", train_fraction, allowed)
         self.context = context
+        self.train_fraction = train_fraction
 
     @override
     def split(self) -> tuple[Dataset[Batch], Dataset[Batch]]:
         train, val = self._texts()
-        if len(val) <= self.context:
-            raise SettingError(
-                "data.context", self.context, f"only {len(val)} bytes are held out; take fewer"
-            )
+        for part, use in ((val, "held out"), (train, "trained on")):
+            if len(part) <= self.context:
+                remedy = f"only {len(part)} bytes are {use}; take fewer"
+                raise SettingError("data.context", self.context, remedy)
         answers = with_wrong_labels(train, self.label_noise)
         return ShiftedWindows(train, self.context, answers), Windows(val, self.context)
 
@@ -108,7 +119,8 @@ class PythonDocs(TaskData):
     def _texts(self) -> tuple[Tensor, Tensor]:
         text = read_corpus()
         cut = len(text) - round(self.val_fraction * len(text))
-        return text[:cut], text[cut:]
+        used = cut if self.train_fraction is None else int(self.train_fraction * len(text))
+        return text[: min(used, cut)], text[cut:]
 
 
 def bigram_loss(train: Tensor, val: Tensor) -> float:
