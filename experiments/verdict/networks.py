@@ -1,10 +1,9 @@
 """Networks that compute many models of one architecture at once, a run axis before all others.
 
-Matrix products go over the run axis by ``baddbmm``, not through ``torch.func.vmap``, which has no
-rule for attention and makes grouped convolutions, slow ones for few channels, of convolutions: here
-these are the product of their weights with the patches that they see. The mathematics is
-that of the plain module, but for dropout: it falls on what attention gives to the residual stream,
-not on its probabilities.
+Matrix products go over the run axis by ``baddbmm`` and convolutions have a group a run, which
+``torch.func.vmap`` would do too, had it a rule for attention. The mathematics is that of the plain
+module, but for dropout: it falls on what attention gives to the residual stream, not on its
+probabilities.
 """
 
 from __future__ import annotations
@@ -144,16 +143,12 @@ class PackedCNN(Network):
         side: Of the images, a multiple of 4.
         channels: Of the first convolution; the second has twice as many.
         width: Of the hidden linear layer.
-        grouped: Whether convolutions are grouped ones, a group a run, and not of patches.
     """
 
     hidden = ("conv*.weight", "hidden.weight")
 
-    def __init__(
-        self, side: int = 28, channels: int = 16, width: int = 64, grouped: bool = False
-    ) -> None:
+    def __init__(self, side: int = 28, channels: int = 16, width: int = 64) -> None:
         self.side, self.channels, self.width = side, channels, width
-        self._convolved = _grouped if grouped else _convolved
         self.features = 2 * channels * (side // 4) ** 2
 
     def build(self) -> nn.Module:
@@ -181,7 +176,7 @@ class PackedCNN(Network):
         runs, batch = inputs.shape[:2]
         x = inputs.flatten(0, 1)
         for name in ("conv1", "conv2"):
-            x = F.max_pool2d(F.relu(self._convolved(weights, name, x, runs)), 2)
+            x = F.max_pool2d(F.relu(_convolved(weights, name, x, runs)), 2)
         before, within = (None, None) if masks is None else masks
         x = _dropped(x.reshape(runs, batch, -1), before)
         x = _dropped(F.relu(_linear(weights, "hidden", x)), within)
@@ -200,17 +195,7 @@ def _norm(weights: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def _convolved(weights: Weights, name: str, x: Tensor, runs: int) -> Tensor:
-    """A 3 x 3 convolution of each run, padded; ``x`` is ``(N * B, C, H, W)``, channels last."""
-    height, width = x.shape[-2:]
-    patches = F.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)  # (N * B, C, H, W, 3, 3)
-    weight = weights[f"{name}.weight"].permute(0, 1, 3, 4, 2).flatten(2)  # (N, out, 9 * C)
-    seen = patches.permute(0, 2, 3, 4, 5, 1).reshape(runs, -1, weight.shape[2])
-    out = torch.baddbmm(weights[f"{name}.bias"].unsqueeze(1), seen, weight.mT)
-    return out.view(len(x), height, width, -1).permute(0, 3, 1, 2)
-
-
-def _grouped(weights: Weights, name: str, x: Tensor, runs: int) -> Tensor:
-    """The same as one convolution with a group a run."""
+    """A 3 x 3 convolution of each run, padded; ``x`` is ``(N * B, C, H, W)``."""
     weight, bias = weights[f"{name}.weight"].flatten(0, 1), weights[f"{name}.bias"].flatten()
     side_by_side = x.unflatten(0, (runs, -1)).transpose(0, 1).flatten(1, 2)
     out = F.conv2d(side_by_side, weight, bias, padding=1, groups=runs)

@@ -118,7 +118,7 @@ class Regime:
         return torch.arange(count) * available // count * self.context
 
 
-_GPT, _CNN = PackedGPT(), PackedCNN(grouped=True)
+_GPT, _CNN = PackedGPT(), PackedCNN()
 _MANUAL = Regime("manual", "text", read_manual, _GPT, steps=1000)
 _FASHION = Regime(
     "fashion", "images", read_fashion, _CNN, bases=("adamw", "sgd"), batch=64, steps=1500

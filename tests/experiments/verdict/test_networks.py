@@ -1,21 +1,13 @@
 """A pack computes what its models compute one by one."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from networks import PackedCNN
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 
-@pytest.fixture(params=["images", "images, grouped", "text"])
+@pytest.fixture(params=["images", "text"])
 def regime(request):
-    if request.param != "images, grouped":
-        return request.getfixturevalue(request.param)
-    images = request.getfixturevalue("images")
-    own = images.network
-    network = PackedCNN(own.side, own.channels, own.width, grouped=True)
-    return replace(images, network=network)
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
