@@ -33,7 +33,7 @@ class Alignment:
     """Magma's factor: how well a gradient agrees with the momentum, smoothed, by tensor.
 
     s <- 0.9 s + 0.1 sigmoid(cos(m, g) / 2), where the first moment m has the gradient g in it
-    already, and s starts at 1/2. Source: Joo et al., arXiv 2602.15322.
+    already, and s starts at 1/2. Source: arXiv 2602.15322.
 
     Args:
         layout: Of the model.
