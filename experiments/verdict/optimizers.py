@@ -124,9 +124,6 @@ class PackedOptimizer(ABC):
             delta = torch.where(self.layout.spread(rolled.keep), delta, 0.0)
         weights += delta
 
-    def _kept(self, new: Tensor, old: Tensor, keep: Tensor | None) -> Tensor:
-        return new if keep is None else torch.where(keep, new, old)
-
     def _zeros(self, weights: Tensor) -> Tensor:
         return torch.zeros_like(weights, requires_grad=False)
 
