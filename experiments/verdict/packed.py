@@ -202,7 +202,7 @@ class Pack:
         stops = [round(self.steps * tenth / TENTHS) for tenth in range(TENTHS + 1)]
         seen: list[Evaluation] = []
         best = self.weights.detach().clone()
-        lowest = torch.full((len(self.runs),), math.inf, dtype=torch.double, device=self.device)
+        least = torch.full((len(self.runs),), math.inf, dtype=torch.double, device=self.device)
         for start, stop in pairwise(stops):
             total = torch.zeros(len(self.runs), device=self.device)
             for step in range(start, stop):
@@ -213,11 +213,17 @@ class Pack:
                 continue
             val = self.scores(self.weights, self.data.val)
             seen.append(Evaluation(stop, val, total / (stop - start)))
-            better = val.loss < lowest  # never so for what is not a number
-            lowest = torch.where(better, val.loss, lowest)
+            value = self._value(val)
+            better = value < least
+            least = torch.where(better, value, least)
             best = torch.where(better.unsqueeze(1), self.weights.detach(), best)
         final = self.scores(self.weights, self.data.test)
         return self._rows(seen, final, self.scores(best, self.data.test))
+
+    def _value(self, scores: Scores) -> Tensor:
+        """What a regime is measured by, less being better; infinite where training diverged."""
+        value = -scores.accuracy if self.regime.kind == "images" else scores.loss
+        return torch.where(scores.loss.isfinite(), value, math.inf)
 
     def step(self, step: int) -> Tensor:
         """Train one step; gives back the losses before it."""
@@ -267,6 +273,7 @@ class Pack:
         curves = torch.stack([torch.stack((*e.val, e.train_loss.double())) for e in seen])
         ends = torch.stack((*final, *at_best))
         whole = self.weights.detach().isfinite().all(dim=1)
+        measured = (lambda point: -point[2]) if images else (lambda point: point[1])
         rows = []
         for index, run in enumerate(self.runs):
             curve = [
@@ -277,7 +284,7 @@ class Pack:
             ]
             test, accuracy, best_test, best_accuracy = _finite(*ends[:, index].tolist())
             there = [point for point in curve if point[1] is not None]
-            best = min(there, key=lambda point: point[1]) if there else (None, None, None, None)
+            best = min(there, key=measured) if there else (None, None, None, None)
             row = {
                 "regime": self.regime.name,
                 "base": self.base,

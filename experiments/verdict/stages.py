@@ -1,4 +1,4 @@
-"""What is to be run next, given what has been: learning rates first, then the comparison.
+"""What is to be run next: learning rates, then the comparison, then some of it once more.
 
 Everything that is decided from results is decided here, by rules that were written down before
 there were any (README.md).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from arms import (
@@ -26,7 +27,11 @@ from arms import (
 from regimes import REGIMES
 
 TUNING_SEED = 100
+CONFIRMING_SEEDS = (101, 102)
+"""With which what is compared is tuned twice more, so that no rate is one run's luck."""
 SEEDS = range(10)
+REPEATED_SEEDS = range(20, 30)
+"""Of the arms that are compared a second time."""
 DICE_SEED = 10_000
 """Added to a run's seed for its dice."""
 GRIDS = {"adamw": 0.001, "rmsprop": 0.00025, "sgd": 0.0125}
@@ -53,18 +58,25 @@ class Rows:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._rows = list(rows)
-        self._tried: dict[tuple[str, str, str], dict[float, float]] = defaultdict(dict)
+        self._tuned: dict[tuple[str, str, str, int], dict[float, float]] = defaultdict(dict)
         for row in self._rows:
-            if row["seed"] == TUNING_SEED:
-                own = row["regime"], row["base"], row["arm"]
-                self._tried[own][row["lr"]] = value_of(row)
+            if row["seed"] in (TUNING_SEED, *CONFIRMING_SEEDS):
+                own = row["regime"], row["base"], row["arm"], row["seed"]
+                self._tuned[own][row["lr"]] = value_of(row)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         return iter(self._rows)
 
     def tried(self, regime: str, base: str, arm: Arm) -> dict[float, float]:
         """What the learning rates of an arm came to in tuning, less being better."""
-        return self._tried.get((regime, base, arm.name), {})
+        return self._tuned.get((regime, base, arm.name, TUNING_SEED), {})
+
+    def confirmed(self, regime: str, base: str, arm: Arm) -> dict[float, float]:
+        """The same as a mean over three seeds, for the rates that were run with all of them."""
+        seeds = (TUNING_SEED, *CONFIRMING_SEEDS)
+        own = [self._tuned.get((regime, base, arm.name, seed), {}) for seed in seeds]
+        common = set.intersection(*map(set, own))
+        return {rate: fmean(values[rate] for values in own) for rate in common}
 
 
 def arms_of(regime: str, base: str, rows: Rows) -> list[Arm]:
@@ -85,15 +97,32 @@ def tuning(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
     return lines
 
 
+def confirming(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
+    """Runs that tune what is compared with two more seeds, at every rate that was tried."""
+    return [
+        _line(regime, base, arm, lr, seed)
+        for arm in finalists(regime, base, rows)
+        if _is_tuned(arm)
+        for lr in sorted(rows.tried(regime, base, arm))
+        for seed in CONFIRMING_SEEDS
+    ]
+
+
 def comparison(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
     """Runs that are compared; none while a learning rate that they take is not known."""
-    lines = []
-    for arm in finalists(regime, base, rows):
-        lr = rate_of(regime, base, arm, rows)
-        if lr is None:
-            return []
-        lines += [_line(regime, base, arm, lr, seed) for seed in SEEDS]
-    return lines
+    return _at_their_rates(regime, base, finalists(regime, base, rows), SEEDS, rows)
+
+
+def repetition(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
+    """A second comparison of some arms, with other seeds; empty as long as the first one is."""
+    return _at_their_rates(regime, base, repeated(regime, base, rows), REPEATED_SEEDS, rows)
+
+
+def repeated(regime: str, base: str, rows: Rows) -> list[Arm]:
+    """Plain training, the regularisers that are compared and the best dice."""
+    there = finalists(regime, base, rows)
+    dice = [arm for arm in there if arm in _dice(base)][:1]
+    return [arm for arm in there if arm in (PLAIN, *regularisers(), *dice)]
 
 
 def finalists(regime: str, base: str, rows: Rows) -> list[Arm]:
@@ -104,7 +133,7 @@ def finalists(regime: str, base: str, rows: Rows) -> list[Arm]:
         return []
 
     def best(arms: Iterable[Arm], count: int = 1) -> list[Arm]:
-        return sorted(arms, key=lambda arm: _tuned(regime, base, arm, rows)[1])[:count]  # type: ignore[index]
+        return sorted(arms, key=lambda arm: _tuned(regime, base, arm, rows))[:count]  # type: ignore[arg-type,return-value]
 
     regularised = [arm for arm in arms_of(regime, base, rows) if arm in regularisers()]
     (dropout,) = best(arm for arm in regularised if arm.dropout)
@@ -134,8 +163,7 @@ def rate_of(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
     that of plain training.
     """
     if _is_tuned(arm):
-        known = _tuned(regime, base, arm, rows)
-        return None if known is None else known[0]
+        return _confirmed(regime, base, arm, rows)
     name = arm.name.partition("+")[0]
     kind, _, of = name.rpartition(":")
     owner = PLAIN if kind == "raw" or arm in shorter() else named(of)
@@ -144,11 +172,11 @@ def rate_of(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
 
 def edge_of(regime: str, base: str, arm: Arm, rows: Rows) -> bool | None:
     """Whether the best rate is the last that was tried; ``None`` for arms that are not tuned."""
-    known = _tuned(regime, base, arm, rows) if _is_tuned(arm) else None
+    known = _confirmed(regime, base, arm, rows) if _is_tuned(arm) else None
     if known is None:
         return None
     tried = rows.tried(regime, base, arm)
-    return known[0] in (min(tried), max(tried))
+    return known in (min(tried), max(tried))
 
 
 def value_of(row: Mapping[str, Any]) -> float:
@@ -197,13 +225,29 @@ def _between(base: str, lower: float, upper: float) -> list[float]:
     return [rate for p in points if lower <= (rate := GRIDS[base] * FACTOR**p) <= upper]
 
 
-def _tuned(regime: str, base: str, arm: Arm, rows: Rows) -> tuple[float, float] | None:
-    """The best learning rate of an arm and what it came to; ``None`` while it is being tuned."""
+def _tuned(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
+    """What an arm came to at its best learning rate; ``None`` while it is being tuned."""
     tried = rows.tried(regime, base, arm)
     if not all(rate in tried for rate in _grid(base, tried)):
         return None
-    best = min(tried, key=lambda rate: (tried[rate], rate))
-    return best, tried[best]
+    return min(tried.values())
+
+
+def _confirmed(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
+    """The learning rate that is best over three seeds; ``None`` while it is not known."""
+    means, tried = rows.confirmed(regime, base, arm), rows.tried(regime, base, arm)
+    if _tuned(regime, base, arm, rows) is None or means.keys() != tried.keys():
+        return None
+    return min(means, key=lambda rate: (means[rate], rate))
+
+
+def _at_their_rates(
+    regime: str, base: str, arms: Iterable[Arm], seeds: Iterable[int], rows: Rows
+) -> list[dict[str, Any]]:
+    rates = {arm: rate_of(regime, base, arm, rows) for arm in arms}
+    if None in rates.values():
+        return []
+    return [_line(regime, base, arm, lr, seed) for arm, lr in rates.items() for seed in seeds]  # type: ignore[arg-type]
 
 
 def _line(regime: str, base: str, arm: Arm, lr: float, seed: int) -> dict[str, Any]:

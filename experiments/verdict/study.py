@@ -12,7 +12,7 @@ import torch
 from packed import How
 from plan import identity, packs_of, read_lines
 from run import Clock, carry_out
-from stages import Rows, comparison, parts, tuning
+from stages import Rows, comparison, confirming, parts, repetition, tuning
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,13 +27,13 @@ RESULTS = Path(__file__).parent / "results"
 def main(
     out: Path, device: str, size: int, limit: float, bf16: bool, only: tuple[str, ...]
 ) -> None:
-    """Tune, then compare, regime after regime."""
+    """Tune, compare, and compare some of it again, regime after regime."""
     clock = Clock(limit)
     out.parent.mkdir(parents=True, exist_ok=True)
     for regime, base in parts():
         if only and regime not in only:
             continue
-        for stage in (tuning, comparison):
+        for stage in (tuning, confirming, comparison, repetition):
             while True:
                 rows = Rows(read_lines(out))
                 lines = stage(regime, base, rows)

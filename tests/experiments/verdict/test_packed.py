@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from arms import PLAIN, Arm, named
-from packed import WARMUP, How, Run, train
+from packed import WARMUP, How, Pack, Run, train
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from lightning_dice.adapters.torch_loop import attach
@@ -151,14 +151,31 @@ def test_a_row_says_what_was_run_and_seen(images, text):
     (row,) = train(images, "adamw", [run], "cpu")
     assert (row["arm"], row["steps"], row["seed"], row["dice_seed"]) == ("plain-0.5", 20, 3, 4)
     assert [point[0] for point in row["curve"]] == list(range(2, 21, 2))
-    losses = [point[1] for point in row["curve"]]
-    assert row["best_val_loss"] == min(losses)
-    assert row["best_step"] == row["curve"][losses.index(min(losses))][0]
-    assert row["val_loss"] == losses[-1]
+    assert row["val_loss"] == row["curve"][-1][1]
     assert 0 <= row["test_accuracy"] <= 1
     (row,) = train(text, "rmsprop", [run], "cpu")
     assert row["test_accuracy"] is None
     assert row["best_test_loss"] is not None
+
+
+@pytest.mark.parametrize(("kind", "lr"), [("images", 0.3), ("text", 0.1)])
+def test_the_best_along_the_way_is_of_what_a_regime_is_measured_by(kind, lr, request):
+    regime, run, weights = request.getfixturevalue(kind), Run(named("plain"), lr, 3, 4), {}
+    regime = replace(regime, steps=160)
+    (row,) = train(
+        regime, "adamw", [run], "cpu", watch=lambda step, w: weights.update({step + 1: w.clone()})
+    )
+    values = [-point[2] if kind == "images" else point[1] for point in row["curve"]]
+    step, loss, accuracy, _ = row["curve"][values.index(min(values))]
+    assert step < regime.steps, "training is long enough to end beyond its best"
+    assert (row["best_step"], row["best_val_loss"], row["best_val_accuracy"]) == (
+        step,
+        loss,
+        accuracy,
+    )
+    pack = Pack(regime, "adamw", [run], torch.device("cpu"), regime.load(), How())
+    scores = pack.scores(weights[step], regime.load().test)
+    assert row["best_test_loss"] == pytest.approx(scores.loss.item(), rel=1e-5)
 
 
 def test_scores_are_those_of_the_plain_module(images):

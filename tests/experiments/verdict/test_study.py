@@ -39,9 +39,21 @@ def made(stage, regime, base, rows):
         rounds += 1
 
 
+def confirmed(regime, rows):
+    """All that is needed before a regime is compared."""
+    for stage in (stages.tuning, stages.confirming):
+        rows, _ = made(stage, regime, "adamw", rows)
+    return rows
+
+
 @pytest.fixture(scope="module")
 def tuned():
     return made(stages.tuning, "manual", "adamw", [])
+
+
+@pytest.fixture(scope="module")
+def settled(tuned):
+    return confirmed("manual", tuned[0])
 
 
 def test_every_arm_has_the_same_grid_until_its_best_lies_on_the_edge(tuned):
@@ -53,17 +65,57 @@ def test_every_arm_has_the_same_grid_until_its_best_lies_on_the_edge(tuned):
     assert {row["seed"] for row in rows} == {stages.TUNING_SEED}
 
 
-def test_nothing_is_compared_before_it_is_tuned(tuned):
+def test_nothing_is_compared_before_it_is_tuned_and_confirmed(tuned, settled):
     rows, _ = tuned
-    last = rows[-1]
-    assert stages.comparison("manual", "adamw", stages.Rows(rows[:-1])) == []
-    assert stages.comparison("manual_long", "adamw", stages.Rows(rows)) == [], "it tunes anew"
-    assert last["arm"] in {"magma", "t5-skip-tensor-update-all"}
+    assert stages.confirming("manual", "adamw", stages.Rows(rows[:-1])) == []
+    for known in (rows, settled[:-1]):
+        assert stages.comparison("manual", "adamw", stages.Rows(known)) == []
+        assert stages.repetition("manual", "adamw", stages.Rows(known)) == []
+    assert stages.comparison("manual_long", "adamw", stages.Rows(settled)) == [], "it tunes anew"
 
 
-def test_what_is_compared_and_at_which_rates(tuned):
-    rows, _ = tuned
-    lines = stages.comparison("manual", "adamw", stages.Rows(rows))
+def test_what_is_compared_is_tuned_with_two_more_seeds_at_every_rate_tried(tuned):
+    rows = stages.Rows(tuned[0])
+    lines = stages.confirming("manual", "adamw", rows)
+    assert {line["seed"] for line in lines} == {101, 102}
+    arms = {line["arm"] for line in lines}
+    assert {"plain", "dropout-0.2", stages.CLASSIC, stages.STANDING, "magma"} <= arms
+    assert not any(":" in name or "+" in name or name == "plain-0.5" for name in arms)
+    for name in arms:
+        own = Counter(line["lr"] for line in lines if line["arm"] == name)
+        assert own == dict.fromkeys(rows.tried("manual", "adamw", named(name)), 2)
+
+
+def test_the_mean_over_three_seeds_decides_the_rate_but_not_who_is_compared(settled):
+    def with_loss(rows, seed, loss):
+        """Plain's at the lowest rate, of one seed."""
+        own = {"arm": "plain", "seed": seed, "lr": 0.001}
+        return [{**row, "val_loss": loss} if own.items() <= row.items() else row for row in rows]
+
+    lucky = with_loss(settled, stages.TUNING_SEED, 0.5)
+    unlucky = with_loss(lucky, 102, 3.0)
+    rates = [
+        stages.rate_of("manual", "adamw", PLAIN, stages.Rows(rows))
+        for rows in (settled, lucky, unlucky)
+    ]
+    assert rates == [0.008, 0.001, 0.008]
+    same = [stages.finalists("manual", "adamw", stages.Rows(r)) for r in (settled, unlucky)]
+    assert same[0] == same[1]
+
+
+def test_what_is_compared_again_and_with_which_seeds(settled):
+    rows = stages.Rows(settled)
+    again = stages.repetition("manual", "adamw", rows)
+    assert {line["seed"] for line in again} == set(range(20, 30))
+    arms = {line["arm"] for line in again}
+    assert {"plain", "dropout-0.2", "t5-skip-tensor-update-all"} < arms
+    assert len(arms) == 4, "and a weight decay"
+    first = {line["arm"]: line["lr"] for line in stages.comparison("manual", "adamw", rows)}
+    assert all(line["lr"] == first[line["arm"]] for line in again)
+
+
+def test_what_is_compared_and_at_which_rates(settled):
+    lines = stages.comparison("manual", "adamw", stages.Rows(settled))
     rates = {line["arm"]: line["lr"] for line in lines}
     assert len(lines) == 10 * len(rates)
     assert {line["dice_seed"] - line["seed"] for line in lines} == {stages.DICE_SEED}
@@ -77,14 +129,16 @@ def test_what_is_compared_and_at_which_rates(tuned):
     assert {stages.STANDING, stages.CLASSIC, "skipupdate", "magma"} <= rates.keys()
 
 
-def test_a_run_that_diverged_is_no_best(tuned):
-    rows, _ = tuned
-    broken = [{**row, "diverged": row["arm"] == "plain" and row["lr"] > 0.003} for row in rows]
+def test_a_run_that_diverged_is_no_best(settled):
+    broken = [
+        {**row, "diverged": row["arm"] == "plain" and row["lr"] > 0.003 and row["seed"] == 101}
+        for row in settled
+    ]
     assert stages.rate_of("manual", "adamw", PLAIN, stages.Rows(broken)) == 0.002
 
 
-def test_the_longer_regime_compares_the_same_arms(tuned):
-    rows, _ = made(stages.tuning, "manual_long", "adamw", tuned[0])
+def test_the_longer_regime_compares_the_same_arms(settled):
+    rows = confirmed("manual_long", settled)
     longer = {line["arm"] for line in stages.comparison("manual_long", "adamw", stages.Rows(rows))}
     assert longer == {arm.name for arm in stages.finalists("manual", "adamw", stages.Rows(rows))}
 
@@ -100,6 +154,7 @@ def test_the_command_goes_on_until_all_is_done(images, monkeypatch, tmp_path):
     monkeypatch.setitem(REGIMES, "tiny", tiny)
     monkeypatch.setattr(stages, "EXTENSIONS", 0)
     monkeypatch.setattr(stages, "SEEDS", range(1))
+    monkeypatch.setattr(stages, "REPEATED_SEEDS", range(20, 21))
     command._data.cache_clear()
     out = tmp_path / "results" / "rows.jsonl"
     call = ["--out", str(out), "--device", "cpu", "--only", "tiny"]
