@@ -13,6 +13,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -158,8 +159,10 @@ def _mend(out: Path) -> None:
 def _note(path: Path, device: str, how: How, regimes: set[str]) -> None:
     """Add to the file that tells where, when and with what the rows were made."""
     sessions: list[Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     session = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "from": now,
+        "to": now,
         "command": [Path(word).name for word in sys.argv],
         "python": platform.python_version(),
         "versions": {
@@ -178,7 +181,26 @@ def _note(path: Path, device: str, how: How, regimes: set[str]) -> None:
             for name in sorted(regimes)
         },
     }
-    path.write_text(json.dumps([*sessions, session], indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_joined([*sessions, session]), indent=1) + "\n", encoding="utf-8")
+
+
+def _joined(sessions: list[Any]) -> list[Any]:
+    """Sessions, those that follow one another with the same command and machine being one."""
+    joined: list[Any] = []
+    for session in sessions:
+        if joined and _agree(joined[-1], session):
+            joined[-1]["to"] = session["to"]
+            joined[-1]["regimes"] |= session["regimes"]
+        else:
+            joined.append(session)
+    return joined
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    common = one["regimes"].keys() & other["regimes"].keys()
+    return all(
+        one[key] == other[key] for key in ("command", "python", "versions", "device", "how")
+    ) and all(one["regimes"][name] == other["regimes"][name] for name in common)
 
 
 def _device_name(device: str) -> str:

@@ -66,9 +66,12 @@ def test_a_second_call_trains_only_what_is_left(call, tmp_path):
     assert {row["arm"] for row in again} == {"plain", "decay-0.3", "plain-0.5"}
     output, _ = call(plan)
     assert "0 runs left" in output
+    (session,) = json.loads((tmp_path / "machine.json").read_text())
+    assert session["from"] <= session["to"]
+    assert session["regimes"]["tiny"]["steps"] == 10
+    output, _ = call([*plan, *lines_of("magma")], "--bf16")
     sessions = json.loads((tmp_path / "machine.json").read_text())
-    assert len(sessions) == 2
-    assert sessions[0]["regimes"]["tiny"]["steps"] == 10
+    assert [session["how"]["bf16"] for session in sessions] == [False, True]
 
 
 def test_a_line_that_was_cut_off_is_made_again(call, tmp_path):
