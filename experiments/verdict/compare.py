@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,16 @@ import pandas as pd
 from arms import PLAIN, Arm, controls_of, named, regularisers
 from regimes import REGIMES
 from scipy import stats
-from stages import SEEDS, STANDING, Rows, edge_of, finalists, rate_of
+from stages import (
+    REPEATED_SEEDS,
+    SEEDS,
+    STANDING,
+    Rows,
+    edge_of,
+    finalists,
+    rate_of,
+    repeated,
+)
 from statsmodels.stats.multitest import multipletests
 
 from lightning_dice.analysis.sweep.statistics import ALPHA, LEVEL, detectable_effect
@@ -46,10 +55,10 @@ def metric_of(regime: str) -> Metric:
     return TEXT if REGIMES[regime].kind == "text" else IMAGES
 
 
-def values(regime: str, base: str, rows: Rows) -> pd.DataFrame:
+def values(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:
     """The test values that are compared: a row a seed, a column an arm, NaN for what diverged."""
     metric = metric_of(regime)
-    table = _compared(regime, base, rows)
+    table = _compared(regime, base, rows, seeds)
     table.loc[table["diverged"].astype(bool), metric.column] = np.nan
     wide = table.pivot_table(index="seed", columns="arm", values=metric.column, dropna=False)
     plain = table[table["arm"] == PLAIN.name].set_index("seed")
@@ -108,6 +117,26 @@ def comparisons(regime: str, base: str, rows: Rows) -> pd.DataFrame:
     return table
 
 
+def repetitions(regime: str, base: str, rows: Rows) -> pd.DataFrame:
+    """Differences to plain in a first comparison and in a second one, with other seeds.
+
+    Returns:
+        ``arm``, ``first``, ``low``, ``high`` (95 %), ``second`` and ``within``: whether the second
+        mean lies in the interval of the first.
+    """
+    metric, lines = metric_of(regime), []
+    tables = [values(regime, base, rows, seeds) for seeds in (SEEDS, REPEATED_SEEDS)]
+    for arm in repeated(regime, base, rows)[1:]:
+        first, second = (_paired(wide[arm.name] - wide[PLAIN.name], metric) for wide in tables)
+        low, high, again = first.get("low"), first.get("high"), second["difference"]
+        lines.append(
+            {"regime": regime, "base": base, "arm": arm.name, "first": first["difference"]}
+            | {"low": low, "high": high, "second": again}
+            | {"within": None if low is None else low <= again <= high}
+        )
+    return pd.DataFrame(lines)
+
+
 def pairs(regime: str, base: str, rows: Rows) -> Iterator[tuple[str, str]]:
     """What is compared with what."""
     there = finalists(regime, base, rows)
@@ -128,14 +157,14 @@ def is_dice(arm: Arm) -> bool:
     return arm.name.startswith("t") and arm.throw is not None
 
 
-def _compared(regime: str, base: str, rows: Rows) -> pd.DataFrame:
+def _compared(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:
     """The rows of the comparison, of nothing that was only tried."""
     rates = {arm.name: rate_of(regime, base, arm, rows) for arm in finalists(regime, base, rows)}
     return pd.DataFrame(
         row
         for row in rows
         if (row["regime"], row["base"]) == (regime, base)
-        and row["seed"] in SEEDS
+        and row["seed"] in seeds
         and rates.get(row["arm"]) == row["lr"]
     )
 

@@ -6,43 +6,55 @@ On any machine: ``python experiments/verdict/tables.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from arms import PLAIN, regularisers
-from compare import STOPPED, comparisons, is_dice, metric_of, summary, values
+from compare import (
+    STOPPED,
+    comparisons,
+    is_dice,
+    metric_of,
+    repetitions,
+    summary,
+    values,
+)
 from plan import read_lines
 from scipy import stats
-from stages import CLASSIC, STANDING, Rows, comparison, finalists, parts
+from stages import CLASSIC, STANDING, Rows, comparison, finalists, parts, repetition
 
 from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
 
 RESULTS = Path(__file__).parent / "results"
-SHOWN = {"text": 0.12, "images": 1.5}
-"""How far either side of plain the figure shows, in the metric's unit."""
+SHOWN = {1: 1.5, -1: 0.12}
+"""How far either side of plain the figure shows at least, by the sign of the metric."""
 Label = tuple[str, str, str]
 """What a row of the figure is called, whose it is, and its colour."""
 
 
-def complete(rows: Rows) -> list[tuple[str, str]]:
-    """The regimes and base optimizers of which every run is there."""
+def complete(
+    rows: Rows, stage: Callable[[str, str, Rows], list[dict[str, Any]]] = comparison
+) -> list[tuple[str, str]]:
+    """The regimes and base optimizers of which every run of a stage is there."""
     keys = ("regime", "base", "arm", "lr", "seed")
     made = {tuple(row[key] for key in keys) for row in rows}
     return [
         part
         for part in parts()
-        if (lines := comparison(*part, rows))
+        if (lines := stage(*part, rows))
         and all(tuple(line[key] for key in keys) in made for line in lines)
     ]
 
 
 def tables(rows: Rows) -> dict[str, pd.DataFrame]:
     """The tables by name."""
-    done = complete(rows)
+    done, again = complete(rows), complete(rows, repetition)
     return {
         "arms": pd.concat([summary(*part, rows) for part in done]),
         "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
+        "repetitions": pd.concat([repetitions(*part, rows) for part in again if part in done]),
     }
 
 
@@ -76,14 +88,21 @@ def labels(regime: str, base: str, rows: Rows) -> list[Label]:
 def figure(rows: Rows, base: str) -> Callable[[], Any]:
     """Differences to plain with their 95 % intervals, a panel for each regime."""
     regimes = [regime for regime, own in complete(rows) if own == base]
+    wides = [values(regime, base, rows) for regime in regimes]
+    shown = [labels(regime, base, rows) for regime in regimes]
+    there = [
+        any(own[i][1] in wide for own, wide in zip(shown, wides, strict=True))
+        for i in range(len(shown[0]))
+    ]
+    shown = [list(compress(own, there)) for own in shown]
 
     def plot() -> Any:
         made = house_figure(4.6)
         made.set_figwidth(2.6 + 1.75 * len(regimes))
         panels = made.subplots(1, len(regimes), sharey=True, squeeze=False)[0]
-        for axes, regime in zip(panels, regimes, strict=True):
-            _panel(axes, values(regime, base, rows), labels(regime, base, rows), regime)
-        names = [name for name, *_ in labels(regimes[0], base, rows)]
+        for axes, regime, wide, own in zip(panels, regimes, wides, shown, strict=True):
+            _panel(axes, wide, own, regime)
+        names = [name for name, *_ in shown[0]]
         panels[0].set_yticks(range(len(names)), labels=names, fontsize=8)
         panels[0].invert_yaxis()
         return made
@@ -93,18 +112,25 @@ def figure(rows: Rows, base: str) -> Callable[[], Any]:
 
 def _panel(axes: Any, wide: pd.DataFrame, shown: Sequence[Label], regime: str) -> None:
     metric = metric_of(regime)
-    reach = SHOWN["text" if metric.sign < 0 else "images"]
     axes.axvline(0, color=GREY, linewidth=0.8)
+    gains = {
+        arm: metric.sign * metric.factor * (wide[arm] - wide[PLAIN.name]).dropna()
+        for _, arm, _ in shown
+        if arm in wide
+    }
+    needed = [
+        1.2 * abs(gains[arm].mean()) for _, arm, colour in shown if arm in gains and colour != FAINT
+    ]
+    reach = max(SHOWN[metric.sign], *needed)
     for place, (_, arm, colour) in enumerate(shown):
-        if arm not in wide:
+        if arm not in gains:
             continue
-        gains = metric.sign * metric.factor * (wide[arm] - wide[PLAIN.name]).dropna()
-        middle = gains.mean()
-        if abs(middle) > reach:  # beyond the panel, on the side where it is
-            marker = "<" if middle < 0 else ">"
+        middle = gains[arm].mean()
+        if not abs(middle) <= reach:  # beyond the panel, or nowhere, as all of them diverged
+            marker = ">" if middle > 0 else "<"
             axes.plot([reach if middle > 0 else -reach], [place], marker, color=colour, ms=5)
             continue
-        half = stats.t.ppf(0.975, len(gains) - 1) * gains.sem()
+        half = stats.t.ppf(0.975, len(gains[arm]) - 1) * gains[arm].sem()
         axes.errorbar([middle], [place], xerr=[half], fmt="o", color=colour, ms=4, lw=1.4)
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
     axes.set_title(regime, fontsize=9)

@@ -105,6 +105,28 @@ def test_the_best_dice_and_the_standing_ones_have_controls(compared):
         assert {f"{kind}:{arm}" for kind in ("gaussian", "deck", "rms")} <= against
 
 
+def test_a_second_run_is_held_against_the_interval_of_the_first(rows, compared):
+    """Ends that are the first ones again lie within; ends that are worse by 0.05 do not."""
+    lines = stages.repetition("manual", "adamw", rows)
+    first_rows = {(row["arm"], row["seed"]): row for row in rows if row["seed"] in stages.SEEDS}
+    again = [{**first_rows[line["arm"], line["seed"] - 20], "seed": line["seed"]} for line in lines]
+    for worse, within in ((0.0, True), (0.05, False)):
+        moved = [
+            row | {"test_loss": row["test_loss"] + worse * row["arm"].startswith("t")}
+            for row in again
+        ]
+        table = compare.repetitions("manual", "adamw", stages.Rows([*rows, *moved]))
+        table = table.set_index("arm")
+        dice = table.loc["t5-skip-model-update-all"]
+        first = compared.loc["t5-skip-model-update-all", "plain"]
+        assert (dice["first"], dice["low"], dice["high"]) == tuple(
+            first[["difference", "low", "high"]]
+        )
+        assert dice["second"] == pytest.approx(first["difference"] + worse)
+        assert bool(dice["within"]) is within
+        assert "plain" not in table.index
+
+
 def test_only_what_is_complete_is_in_the_tables(rows):
     assert tables.complete(rows) == [("manual", "adamw")]
     assert tables.complete(stages.Rows(list(rows)[:-1])) == []
@@ -116,7 +138,7 @@ def test_committed_tables_are_what_the_rows_come_to():
         with (tables.RESULTS / "tables" / f"{name}.csv").open(newline="") as file:
             written = list(csv.DictReader(file))
         assert len(written) == len(table)
-        column = {"arms": "test", "comparisons": "difference"}[name]
+        column = {"arms": "test", "comparisons": "difference", "repetitions": "second"}[name]
         found = [float(row[column]) for row in written]
         np.testing.assert_allclose(found, table[column], rtol=1e-5)
         if name == "comparisons":
