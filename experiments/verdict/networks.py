@@ -121,19 +121,19 @@ class PackedGPT(Network):
         for block in range(self.layers):
             name = f"blocks.{block}"
             own = (None, None) if masks is None else masks[2 * block : 2 * block + 2]
-            x = x + _dropped(self._attention(weights, f"{name}.attention", x, length), own[0])
+            x = x + dropped(self._attention(weights, f"{name}.attention", x, length), own[0])
             hidden = F.gelu(
-                _linear(weights, f"{name}.mlp.expand", _norm(weights, f"{name}.mlp_norm", x))
+                linear(weights, f"{name}.mlp.expand", norm(weights, f"{name}.mlp_norm", x))
             )
-            x = x + _dropped(_linear(weights, f"{name}.mlp.contract", hidden), own[1])
-        return torch.bmm(_norm(weights, "norm", x), table.mT)
+            x = x + dropped(linear(weights, f"{name}.mlp.contract", hidden), own[1])
+        return torch.bmm(norm(weights, "norm", x), table.mT)
 
     def _attention(self, weights: Weights, name: str, x: Tensor, length: int) -> Tensor:
-        joint = _linear(weights, f"{name}.qkv", _norm(weights, f"{name}_norm", x))
+        joint = linear(weights, f"{name}.qkv", norm(weights, f"{name}_norm", x))
         parts = joint.view(-1, length, 3, self.heads, self.width // self.heads).unbind(2)
         query, key, value = (part.transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return _linear(weights, f"{name}.mix", mixed.transpose(1, 2).reshape(x.shape))
+        return linear(weights, f"{name}.mix", mixed.transpose(1, 2).reshape(x.shape))
 
 
 class PackedCNN(Network):
@@ -178,20 +178,20 @@ class PackedCNN(Network):
         for name in ("conv1", "conv2"):
             x = F.max_pool2d(F.relu(_convolved(weights, name, x, runs)), 2)
         before, within = (None, None) if masks is None else masks
-        x = _dropped(x.reshape(runs, batch, -1), before)
-        x = _dropped(F.relu(_linear(weights, "hidden", x)), within)
-        return _linear(weights, "head", x)
+        x = dropped(x.reshape(runs, batch, -1), before)
+        x = dropped(F.relu(linear(weights, "hidden", x)), within)
+        return linear(weights, "head", x)
 
 
-def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
     """A linear layer of each run; ``x`` is ``(N, M, in)``."""
     return torch.baddbmm(weights[f"{name}.bias"].unsqueeze(1), x, weights[f"{name}.weight"].mT)
 
 
-def _norm(weights: Weights, name: str, x: Tensor) -> Tensor:
+def norm(weights: Weights, name: str, x: Tensor, eps: float = 1e-5) -> Tensor:
     """A layer norm with each run's own gain and bias; ``x`` is ``(N, M, width)``."""
     gain, bias = weights[f"{name}.weight"].unsqueeze(1), weights[f"{name}.bias"].unsqueeze(1)
-    return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:]), gain)
+    return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=eps), gain)
 
 
 def _convolved(weights: Weights, name: str, x: Tensor, runs: int) -> Tensor:
@@ -202,5 +202,6 @@ def _convolved(weights: Weights, name: str, x: Tensor, runs: int) -> Tensor:
     return out.unflatten(1, (runs, -1)).transpose(0, 1).flatten(0, 1)
 
 
-def _dropped(x: Tensor, mask: Tensor | None) -> Tensor:
+def dropped(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Activations times a mask, if there is one."""
     return x if mask is None else x * mask

@@ -222,7 +222,7 @@ class Pack:
 
     def _value(self, scores: Scores) -> Tensor:
         """What a regime is measured by, less being better; infinite where training diverged."""
-        value = -scores.accuracy if self.regime.kind == "images" else scores.loss
+        value = -scores.accuracy if self.regime.labelled else scores.loss
         return torch.where(scores.loss.isfinite(), value, math.inf)
 
     def step(self, step: int) -> Tensor:
@@ -269,7 +269,7 @@ class Pack:
         return Scores(loss / count, right / count)
 
     def _rows(self, seen: list[Evaluation], final: Scores, at_best: Scores) -> list[dict[str, Any]]:
-        images = self.regime.kind == "images"
+        images = self.regime.labelled
         curves = torch.stack([torch.stack((*e.val, e.train_loss.double())) for e in seen])
         ends = torch.stack((*final, *at_best))
         whole = self.weights.detach().isfinite().all(dim=1)

@@ -73,8 +73,9 @@ def packs_of(
         groups.setdefault((name, base, steps_of(regimes[name], run)), []).append(run)
     for runs in groups.values():
         runs.sort(key=lambda run: (run.arm.dropout > 0, run.arm.magma))
-    return [
-        Planned(regimes[name], base, steps, runs[start : start + size])
-        for (name, base, steps), runs in groups.items()
-        for start in range(0, len(runs), size)
-    ]
+    packs = []
+    for (name, base, steps), own in groups.items():
+        most = min(size, regimes[name].pack or size)
+        for start in range(0, len(own), most):
+            packs.append(Planned(regimes[name], base, steps, own[start : start + most]))
+    return packs

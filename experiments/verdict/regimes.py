@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-from corpora import Data, Part, read_fashion, read_manual, read_source
+from bert import PackedBert
+from corpora import Data, Part, read_fashion, read_manual, read_opinions, read_source
 from networks import Network, PackedCNN, PackedGPT
 from torch import Tensor
 
@@ -38,10 +39,13 @@ class Regime:
         once: Whether no example may come twice.
         label_noise: Share of wrong training labels, for the record.
         most: Windows of a text that are evaluated, spread evenly over it.
+        lowest: Of the learning rates that every arm is tried with; ``None`` for the base
+            optimizer's own.
+        pack: Most runs side by side; ``None`` for as many as asked for.
     """
 
     name: str
-    kind: Literal["text", "images"]
+    kind: Literal["text", "images", "reviews"]
     load: Callable[[], Data]
     network: Network
     bases: tuple[str, ...] = ("adamw", "rmsprop")
@@ -50,6 +54,13 @@ class Regime:
     once: bool = False
     label_noise: float = 0.0
     most: int = 1024
+    lowest: float | None = None
+    pack: int | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether examples have one label each, so that accuracy is what is measured."""
+        return self.kind != "text"
 
     @property
     def context(self) -> int:
@@ -87,13 +98,13 @@ class Regime:
 
     def _examples(self, part: Part) -> int:
         size = len(part.inputs)
-        return size if self.kind == "images" else (size - 1) // self.context
+        return size if self.labelled else (size - 1) // self.context
 
     def _passes(self, train: Part, generator: torch.Generator) -> Iterator[Tensor]:
         available = self._examples(train)
         while True:
             order = torch.randperm(available, generator=generator)
-            if self.kind == "text":
+            if not self.labelled:
                 order = order * self.context
                 if not self.once:
                     order += torch.randint(self.context, order.shape, generator=generator)
@@ -112,7 +123,7 @@ class Regime:
     def evaluated(self, part: Part) -> Tensor:
         """Where a part of the data is evaluated, shape ``(M,)``."""
         available = self._examples(part)
-        if self.kind == "images":
+        if self.labelled:
             return torch.arange(available)
         count = min(available, self.most)
         return torch.arange(count) * available // count * self.context
@@ -137,6 +148,17 @@ REGIMES = {
         ),
         Regime("source", "text", read_source, _GPT, steps=1500, once=True),
         _FASHION,
+        Regime(
+            "reviews",
+            "reviews",
+            read_opinions,
+            PackedBert(),
+            bases=("adamw",),
+            batch=32,
+            steps=560,
+            lowest=1.25e-5,
+            pack=48,
+        ),
     )
 }
 """The regimes by name, in the order in which they are run."""

@@ -35,7 +35,7 @@ REPEATED_SEEDS = range(20, 30)
 DICE_SEED = 10_000
 """Added to a run's seed for its dice."""
 GRIDS = {"adamw": 0.001, "rmsprop": 0.00025, "sgd": 0.0125}
-"""The lowest of the learning rates that every arm is tried with."""
+"""The lowest of the learning rates that every arm is tried with, where a regime has no own."""
 POINTS = 5
 FACTOR = 2.0
 EXTENSIONS = 3
@@ -93,7 +93,9 @@ def tuning(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
     lines = []
     for arm in arms_of(regime, base, rows):
         tried = rows.tried(regime, base, arm)
-        lines += [_line(regime, base, arm, lr, TUNING_SEED) for lr in _grid(base, tried)]
+        lines += [
+            _line(regime, base, arm, lr, TUNING_SEED) for lr in _grid(_lowest(regime, base), tried)
+        ]
     return lines
 
 
@@ -204,11 +206,11 @@ def _is_tuned(arm: Arm) -> bool:
     return ":" not in arm.name and "+" not in arm.name and arm not in shorter()
 
 
-def _grid(base: str, tried: Mapping[float, float]) -> list[float]:
+def _grid(first: float, tried: Mapping[float, float]) -> list[float]:
     """The rates to try: the common grid, and where the best was on an edge one beyond it."""
-    grid = [GRIDS[base] * FACTOR**point for point in range(POINTS)]
+    grid = [first * FACTOR**point for point in range(POINTS)]
     lower, upper = min([*tried, grid[0]]), max([*tried, grid[-1]])
-    rates = _between(base, lower, upper)
+    rates = _between(first, lower, upper)
     if not all(rate in tried for rate in rates):
         return rates
     best = min(rates, key=lambda rate: tried[rate])
@@ -220,15 +222,19 @@ def _grid(base: str, tried: Mapping[float, float]) -> list[float]:
     return rates
 
 
-def _between(base: str, lower: float, upper: float) -> list[float]:
+def _lowest(regime: str, base: str) -> float:
+    return REGIMES[regime].lowest or GRIDS[base]
+
+
+def _between(first: float, lower: float, upper: float) -> list[float]:
     points = range(-EXTENSIONS, POINTS + EXTENSIONS)
-    return [rate for p in points if lower <= (rate := GRIDS[base] * FACTOR**p) <= upper]
+    return [rate for p in points if lower <= (rate := first * FACTOR**p) <= upper]
 
 
 def _tuned(regime: str, base: str, arm: Arm, rows: Rows) -> float | None:
     """What an arm came to at its best learning rate; ``None`` while it is being tuned."""
     tried = rows.tried(regime, base, arm)
-    if not all(rate in tried for rate in _grid(base, tried)):
+    if not all(rate in tried for rate in _grid(_lowest(regime, base), tried)):
         return None
     return min(tried.values())
 

