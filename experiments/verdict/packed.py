@@ -49,7 +49,8 @@ class How:
 
     Attributes:
         bf16: Whether products are of bfloat16 numbers, on any device.
-        compiled: Whether the loss goes through ``torch.compile``.
+        compiled: Whether the optimizer's step goes through ``torch.compile``, which makes large
+            models faster: its dozen passes over all weights become few.
         chunk: Examples of all runs together that are evaluated at once.
     """
 
@@ -182,8 +183,8 @@ class Pack:
         self.order = torch.stack([orders[run.seed] for run in runs], dim=1).to(device)
         self._dropout = [torch.Generator(device).manual_seed(run.seed) for run in runs]
         self._keep = [1 - run.arm.dropout for run in runs]
-        losses = self._losses
-        self._trained = torch.compile(losses) if how.compiled else losses
+        step = self.optimizer.step
+        self._moved = torch.compile(step, dynamic=False) if how.compiled else step
 
     def _optimizer(self, hidden: list[bool]) -> PackedOptimizer:
         kind = BASES[self.base]
@@ -231,9 +232,9 @@ class Pack:
         masks = None
         if any(keep < 1 for keep in self._keep):
             masks = self.network.drawn_masks(self.regime.batch, self._dropout, self._keep)
-        losses = self._trained(self.weights, batch.inputs, batch.targets, masks)
+        losses = self._losses(self.weights, batch.inputs, batch.targets, masks)
         (grads,) = torch.autograd.grad(losses.sum(), self.weights)
-        self.optimizer.step(
+        self._moved(
             self.weights, clipped(grads), self.schedule.lr[step], self.schedule.rolled(step)
         )
         return losses.detach()
@@ -269,15 +270,15 @@ class Pack:
         return Scores(loss / count, right / count)
 
     def _rows(self, seen: list[Evaluation], final: Scores, at_best: Scores) -> list[dict[str, Any]]:
-        images = self.regime.labelled
+        labelled = self.regime.labelled
         curves = torch.stack([torch.stack((*e.val, e.train_loss.double())) for e in seen])
         ends = torch.stack((*final, *at_best))
         whole = self.weights.detach().isfinite().all(dim=1)
-        measured = (lambda point: -point[2]) if images else (lambda point: point[1])
+        measured = (lambda point: -point[2]) if labelled else (lambda point: point[1])
         rows = []
         for index, run in enumerate(self.runs):
             curve = [
-                (e.step, *_finite(loss, accuracy if images else math.nan, trained))
+                (e.step, *_finite(loss, accuracy if labelled else math.nan, trained))
                 for e, (loss, accuracy, trained) in zip(
                     seen, curves[..., index].tolist(), strict=True
                 )
@@ -298,12 +299,12 @@ class Pack:
                 "val_accuracy": curve[-1][2],
                 "train_loss": curve[-1][3],
                 "test_loss": test,
-                "test_accuracy": accuracy if images else None,
+                "test_accuracy": accuracy if labelled else None,
                 "best_step": best[0],
                 "best_val_loss": best[1],
                 "best_val_accuracy": best[2],
                 "best_test_loss": best_test if there else None,
-                "best_test_accuracy": best_accuracy if images and there else None,
+                "best_test_accuracy": best_accuracy if labelled and there else None,
                 "curve": curve,
             }
             rows.append(row)

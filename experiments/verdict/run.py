@@ -79,7 +79,7 @@ class Clock:
 @click.option("--pack", "size", default=64, show_default=True, help="Most runs side by side.")
 @click.option("--limit-s", "limit", default=540.0, show_default=True, help="Seconds it may take.")
 @click.option("--bf16", is_flag=True, help="Products of bfloat16 numbers.")
-@click.option("--compile", "compiled", is_flag=True, help="The loss through torch.compile.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the optimizer's step.")
 @click.option("--measure", type=click.Choice([*REGIMES]), help="Time packs of a regime instead.")
 @click.option("--base", default="adamw", show_default=True, help="Base optimizer that is timed.")
 @click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True, help="Packs timed.")

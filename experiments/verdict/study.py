@@ -23,9 +23,16 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--pack", "size", default=144, show_default=True, help="Most runs side by side.")
 @click.option("--limit-s", "limit", default=540.0, show_default=True, help="Seconds it may take.")
 @click.option("--bf16", is_flag=True, help="Products of bfloat16 numbers.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the optimizer's step.")
 @click.option("--only", multiple=True, help="Regimes, if not all.")
 def main(
-    out: Path, device: str, size: int, limit: float, bf16: bool, only: tuple[str, ...]
+    out: Path,
+    device: str,
+    size: int,
+    limit: float,
+    bf16: bool,
+    compiled: bool,
+    only: tuple[str, ...],
 ) -> None:
     """Tune, compare, and compare some of it again, regime after regime."""
     clock = Clock(limit)
@@ -41,7 +48,7 @@ def main(
                 if not packs:
                     break
                 click.echo(f"{regime} {base}, {stage.__name__}: {len(lines)} runs")
-                if not carry_out(packs, out, clock, device, How(bf16=bf16)):
+                if not carry_out(packs, out, clock, device, How(bf16=bf16, compiled=compiled)):
                     return
 
 
