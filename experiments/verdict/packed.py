@@ -49,13 +49,10 @@ class How:
 
     Attributes:
         bf16: Whether products are of bfloat16 numbers, on any device.
-        compiled: Whether the optimizer's step goes through ``torch.compile``, which makes large
-            models faster: its dozen passes over all weights become few.
         chunk: Examples of all runs together that are evaluated at once.
     """
 
     bf16: bool = False
-    compiled: bool = False
     chunk: int = 4096
 
 
@@ -183,8 +180,6 @@ class Pack:
         self.order = torch.stack([orders[run.seed] for run in runs], dim=1).to(device)
         self._dropout = [torch.Generator(device).manual_seed(run.seed) for run in runs]
         self._keep = [1 - run.arm.dropout for run in runs]
-        step = self.optimizer.step
-        self._moved = torch.compile(step, dynamic=False) if how.compiled else step
 
     def _optimizer(self, hidden: list[bool]) -> PackedOptimizer:
         kind = BASES[self.base]
@@ -234,7 +229,7 @@ class Pack:
             masks = self.network.drawn_masks(self.regime.batch, self._dropout, self._keep)
         losses = self._losses(self.weights, batch.inputs, batch.targets, masks)
         (grads,) = torch.autograd.grad(losses.sum(), self.weights)
-        self._moved(
+        self.optimizer.step(
             self.weights, clipped(grads), self.schedule.lr[step], self.schedule.rolled(step)
         )
         return losses.detach()

@@ -79,7 +79,6 @@ class Clock:
 @click.option("--pack", "size", default=64, show_default=True, help="Most runs side by side.")
 @click.option("--limit-s", "limit", default=540.0, show_default=True, help="Seconds it may take.")
 @click.option("--bf16", is_flag=True, help="Products of bfloat16 numbers.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the optimizer's step.")
 @click.option("--measure", type=click.Choice([*REGIMES]), help="Time packs of a regime instead.")
 @click.option("--base", default="adamw", show_default=True, help="Base optimizer that is timed.")
 @click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True, help="Packs timed.")
@@ -90,13 +89,12 @@ def main(
     size: int,
     limit: float,
     bf16: bool,
-    compiled: bool,
     measure: str | None,
     base: str,
     sizes: str,
 ) -> None:
     """Train what is left of PLAN."""
-    how = How(bf16=bf16, compiled=compiled)
+    how = How(bf16=bf16)
     if measure is not None:
         regime = REGIMES[measure]
         for each in map(int, sizes.split(",")):

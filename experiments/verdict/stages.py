@@ -117,6 +117,8 @@ def comparison(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
 
 def repetition(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
     """A second comparison of some arms, with other seeds; empty as long as the first one is."""
+    if not comparison(regime, base, rows):
+        return []
     return _at_their_rates(regime, base, repeated(regime, base, rows), REPEATED_SEEDS, rows)
 
 

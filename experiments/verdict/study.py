@@ -23,7 +23,6 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--pack", "size", default=144, show_default=True, help="Most runs side by side.")
 @click.option("--limit-s", "limit", default=540.0, show_default=True, help="Seconds it may take.")
 @click.option("--bf16", is_flag=True, help="Products of bfloat16 numbers.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the optimizer's step.")
 @click.option("--only", multiple=True, help="Regimes, if not all.")
 def main(
     out: Path,
@@ -31,7 +30,6 @@ def main(
     size: int,
     limit: float,
     bf16: bool,
-    compiled: bool,
     only: tuple[str, ...],
 ) -> None:
     """Tune, compare, and compare some of it again, regime after regime."""
@@ -48,7 +46,7 @@ def main(
                 if not packs:
                     break
                 click.echo(f"{regime} {base}, {stage.__name__}: {len(lines)} runs")
-                if not carry_out(packs, out, clock, device, How(bf16=bf16, compiled=compiled)):
+                if not carry_out(packs, out, clock, device, How(bf16=bf16)):
                     return
 
 
