@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from arms import PLAIN, regularisers
+from arms import PLAIN, named, regularisers
 from compare import (
     STOPPED,
     comparisons,
@@ -23,13 +23,14 @@ from compare import (
 )
 from plan import read_lines
 from scipy import stats
-from stages import CLASSIC, STANDING, Rows, comparison, finalists, parts, repetition
+from stages import BEST, CLASSIC, STANDING, Rows, comparison, finalists, parts, repetition
 
 from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
 
 RESULTS = Path(__file__).parent / "results"
 SHOWN = {1: 1.5, -1: 0.12}
 """How far either side of plain the figure shows at least, by the sign of the metric."""
+NAMES = {"adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 Label = tuple[str, str, str]
 """What a row of the figure is called, whose it is, and its colour."""
 
@@ -56,6 +57,47 @@ def tables(rows: Rows) -> dict[str, pd.DataFrame]:
         "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
         "repetitions": pd.concat([repetitions(*part, rows) for part in again if part in done]),
     }
+
+
+def overview(arms: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """The findings' table in Markdown; what is better than plain is bold, what is worse in italics.
+
+    Args:
+        arms: As ``tables`` gives it, as is the other.
+        compared: The table of comparisons.
+    """
+    to_plain = compared[compared["against"] == PLAIN.name]
+    words = to_plain.set_index(["regime", "base", "arm"])["word"].to_dict()
+    lines = []
+    for (regime, base), own in arms.groupby(["regime", "base"]):
+        ends = own.set_index("arm")["test"]
+        kinds = {name: named(name) for name in ends.index}
+        dice = [name for name, arm in kinds.items() if is_dice(arm) and not arm.dropout][:BEST]
+        cells = [
+            [PLAIN.name],
+            [name for name, arm in kinds.items() if arm in regularisers() and arm.dropout],
+            [name for name, arm in kinds.items() if arm.weight_decay is not None],
+            ["skipupdate"],
+            ["magma"],
+            dice,
+            [STANDING],
+            [f"raw:{CLASSIC}"],
+        ]
+        accuracy = metric_of(regime).sign > 0
+        shown = [
+            ", ".join(
+                _marked(ends[name], accuracy, words.get((regime, base, name))) for name in cell
+            )
+            for cell in cells
+        ]
+        lines.append(" | ".join([f"| `{regime}`", NAMES[base], *shown]) + " |")
+    return "\n".join(lines)
+
+
+def _marked(end: float, accuracy: bool, word: str | None) -> str:
+    text = f"{100 * end:.1f} %" if accuracy else f"{end:.3f}"
+    mark = {"better": "**", "worse": "*"}.get(word or "", "")
+    return f"{mark}{text}{mark}"
 
 
 def labels(regime: str, base: str, rows: Rows) -> list[Label]:

@@ -134,7 +134,10 @@ def test_only_what_is_complete_is_in_the_tables(rows):
 
 def test_committed_tables_are_what_the_rows_come_to():
     rows = stages.Rows(read_lines(tables.RESULTS / "rows.jsonl"))
-    for name, table in tables.tables(rows).items():
+    made = tables.tables(rows)
+    page = (tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    assert tables.overview(made["arms"], made["comparisons"]) in page
+    for name, table in made.items():
         with (tables.RESULTS / "tables" / f"{name}.csv").open(newline="") as file:
             written = list(csv.DictReader(file))
         assert len(written) == len(table)
