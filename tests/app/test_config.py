@@ -33,6 +33,7 @@ OWN = ["model=own", "model._target_=support.own.Net", "data=own", "data._target_
 OWN += ["metric.name=val_loss", "metric.mode=min"]
 BESIDE = {
     "model=cnn": ["data=digits"],
+    "model=cnn_fashion": ["data=fashion_mnist"],
     "model=minilm": ["data=rotten_tomatoes"],
     "model=own": OWN,
     "data=own": OWN,
@@ -153,8 +154,46 @@ def test_skip_update_keeps_every_second_update_of_hidden_matrices_and_doubles_it
     assert rolled_for == hidden
 
 
+@pytest.mark.parametrize(
+    ("name", "scope", "lr", "noise"),
+    [("scarce_images", "tensor", 0.008, 0.0), ("wrong_labels", "model", 0.002, 0.4)],
+)
+def test_dice_on_images(composed, name, scope, lr, noise):
+    config = composed(f"experiment={name}")
+    assert (config.data.rows, config.data.batch_size, config.data.label_noise) == (
+        10_000,
+        64,
+        noise,
+    )
+    assert (config.trainer.max_steps, config.trainer.gradient_clip_val) == (1500, 1.0)
+    assert config.optimizer._target_ == "torch.optim.AdamW"
+    assert (config.optimizer.lr, config.optimizer.weight_decay) == (lr, 0.1)
+    assert config.optimizer.betas == [0.9, 0.99]
+    callback = build_dice(config)
+    settings = callback.settings
+    chosen = [settings[key] for key in ("scaling", "normalize", "target", "scope")]
+    assert chosen == ["margin", "mean", "update", scope]
+    assert callback.throw.threshold == 5
+    model, _ = build_task(config)
+    names = [parameter for parameter, _ in model.named_parameters()]
+    callback.choices.chosen.check([parameter] for parameter in names)
+    rolled_for = [parameter for parameter in names if callback.choices.chosen(parameter)]
+    hidden = [f"network.{layer}.weight" for layer in (0, 3, 8)]
+    assert rolled_for == (hidden if scope == "tensor" else names)
+    assert build_dice(composed(f"experiment={name}", "control=plain")).throw.odds().mean == 1
+
+
+def test_a_configuration_without_side_and_hidden_is_built_as_it_was(composed):
+    config = OmegaConf.create(OmegaConf.to_container(composed("data=digits"), resolve=True))
+    now, _ = build_task(config)
+    del config.model.side, config.model.hidden
+    before, _ = build_task(config)
+    now.load_state_dict(before.state_dict())
+
+
 def test_data_brings_a_model_that_fits(composed):
     assert composed("data=digits").model._target_.endswith("ImageClassifier")
+    assert composed("data=fashion_mnist").model.side == 28
     assert composed("experiment=digits").optimizer._target_ == "torch.optim.SGD"
 
 
@@ -215,6 +254,9 @@ def test_impossible_saving_throws_are_refused(composed, overrides, message):
         (["data.val_fraction=1"], "data.val_fraction=1"),
         (["data.context=0"], "data.context=0"),
         (["data=digits", "model.channels=0"], "model.channels=0"),
+        (["data=digits", "model.side=10"], "model.side=10: expected a multiple of 4"),
+        (["data=digits", "model.side=0"], "model.side=0"),
+        (["data=digits", "model.hidden=0"], "model.hidden=0: expected 1 or more, or null"),
         (["data=digits", "model=gpt"], "takes text, and data=Digits gives images"),
     ],
 )

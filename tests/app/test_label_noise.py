@@ -97,12 +97,12 @@ class TestPythonDocs:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize("data", ["digits", "python_docs"])
+@pytest.mark.parametrize("data", ["digits", "fashion_mnist", "python_docs"])
 def test_what_is_no_share_is_refused(composed, data, share):
     with pytest.raises(SettingError, match=r"data\.label_noise=.*: expected a share from 0 to 1"):
         build_task(composed(f"data={data}", f"data.label_noise={share}"))
 
 
-@pytest.mark.parametrize("data", ["digits", "python_docs"])
+@pytest.mark.parametrize("data", ["digits", "fashion_mnist", "python_docs"])
 def test_labels_are_right_unless_asked_otherwise(composed, data):
     assert composed(f"data={data}").data.label_noise == 0

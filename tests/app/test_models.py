@@ -1,10 +1,12 @@
 """The models: shapes, causality, weight tying, the schedule, and that they learn."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch import nn
+from torch.nn.functional import cross_entropy, max_pool2d
 
 from lightning_dice.app.models import ImageClassifier, LanguageModel
 from lightning_dice.app.models.base import warmup_cosine
@@ -74,6 +76,7 @@ def models():
     return [
         LanguageModel(**SMALL, dropout=0.0, warmup=0.1, optimizer=adam),
         ImageClassifier(channels=4, dropout=0.0, warmup=0.1, optimizer=adam),
+        ImageClassifier(4, 0.0, 0.1, adam, side=12, hidden=8),
     ]
 
 
@@ -85,7 +88,7 @@ class TestTaskModels:
             tokens = torch.randint(256, (4, 9), generator=generator)
             return tokens[:, :-1], tokens[:, 1:]
         labels = torch.randint(10, (4,), generator=generator)
-        return torch.rand(4, 1, 8, 8, generator=generator), labels
+        return torch.rand(4, 1, model.side, model.side, generator=generator), labels
 
     def test_it_can_learn_a_batch_by_heart(self, model):
         batch = self.batch(model)
@@ -120,6 +123,58 @@ class TestTaskModels:
         assert {p.ndim for p in spared["params"]} == {1}
         assert all(p.ndim >= 2 for p in decayed["params"])
         assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+class TestImageClassifier:
+    def weights(self, **settings):
+        torch.manual_seed(0)
+        model = ImageClassifier(channels=4, dropout=0.0, warmup=0.1, optimizer=adam, **settings)
+        return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}, model
+
+    def test_without_a_hidden_layer_it_is_as_it_was(self):
+        shapes, model = self.weights()
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3), nn.Linear(32, 10)]
+        names = [f"network.{layer}.{kind}" for layer in (0, 3, 8) for kind in ("weight", "bias")]
+        assert list(shapes) == names
+        drawn = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        for weight, expected in zip(model.state_dict().values(), drawn, strict=True):
+            assert torch.equal(weight, expected)
+        assert self.weights(side=8, hidden=None)[0] == shapes
+
+    def test_a_hidden_layer_is_drawn_after_the_convolutions(self):
+        _, model = self.weights(hidden=6)
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3), nn.Linear(32, 6), nn.Linear(6, 10)]
+        for layer, at in zip(layers, (0, 3, 8, 11), strict=True):
+            assert torch.equal(model.network[at].weight, layer.weight)
+            assert torch.equal(model.network[at].bias, layer.bias)
+
+    def test_a_hidden_layer_is_between_the_convolutions_and_the_last_one(self):
+        shapes, model = self.weights(side=28, hidden=6)
+        assert [(name, shape) for name, shape in shapes.items() if name.endswith("weight")] == [
+            ("network.0.weight", (4, 1, 3, 3)),
+            ("network.3.weight", (8, 4, 3, 3)),
+            ("network.8.weight", (6, 8 * 7 * 7)),
+            ("network.11.weight", (10, 6)),
+        ]
+        relu, pool = torch.relu, partial(max_pool2d, kernel_size=2)
+        conv1, conv2, hidden, last = (model.network[at] for at in (0, 3, 8, 11))
+        images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+        features = pool(relu(conv2(pool(relu(conv1(images)))))).flatten(1)
+        torch.testing.assert_close(model.network(images), last(relu(hidden(features))))
+
+    @pytest.mark.parametrize(("hidden", "places"), [(None, [7]), (6, [7, 10])])
+    def test_dropout_comes_before_each_linear_layer(self, hidden, places):
+        network = ImageClassifier(4, 0.25, 0.1, adam, hidden=hidden).network
+        found = [at for at, layer in enumerate(network) if isinstance(layer, nn.Dropout)]
+        assert found == places
+        assert {network[at].p for at in found} == {0.25}
+        assert all(isinstance(network[at + 1], nn.Linear) for at in found)
+
+    def test_the_one_for_clothes_has_a_tenth_of_a_million_weights(self):
+        model = ImageClassifier(16, 0.0, 0.1, adam, side=28, hidden=64)
+        assert sum(p.numel() for p in model.parameters()) == 105_866
 
 
 def test_a_share_of_right_answers():

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_dice.app.data.base import TaskData
 from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.models.cnn import ImageClassifier
 from lightning_dice.app.optimizers import Offered, OptimizerFactory, hold_to
 from lightning_dice.app.refusals import plain, refused
 from lightning_dice.callback import SavingThrowCallback
@@ -92,6 +93,7 @@ def build_task(
         model: LightningModule = instantiate(config.model, _partial_=True)(optimizer=optimizer)
     if not isinstance(model, TaskModel):
         hold_to(model, optimizer)
+    _check_side(model, data)
     return model, data
 
 
@@ -150,6 +152,18 @@ def _check_match(model: type[LightningModule], data: type[LightningDataModule]) 
             "model",
             model.__name__,
             f"takes {takes}, and data={data.__name__} gives {gives}; "
-            "choose model=gpt with data=python_docs, model=cnn with data=digits, or model=minilm "
-            "with data=rotten_tomatoes",
+            "choose model=gpt with data=python_docs, model=cnn with data=digits, model=cnn_fashion "
+            "with data=fashion_mnist, or model=minilm with data=rotten_tomatoes",
         )
+
+
+def _check_side(model: LightningModule, data: LightningDataModule) -> None:
+    if not isinstance(model, ImageClassifier) or not isinstance(data, TaskData):
+        return
+    side = getattr(data, "side", model.side)
+    if side != model.side:
+        remedy = (
+            f"the images of data={type(data).__name__} have sides of {side}; expected that, or "
+            "choose model=cnn with data=digits, or model=cnn_fashion with data=fashion_mnist"
+        )
+        raise SettingError("model.side", model.side, remedy)

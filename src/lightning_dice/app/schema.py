@@ -67,6 +67,8 @@ class GPTConfig:
 class CNNConfig:
     _target_: str = MISSING
     channels: int = MISSING
+    side: int = MISSING
+    hidden: int | None = MISSING
     dropout: float = MISSING
     warmup: float = MISSING
 
@@ -96,6 +98,15 @@ class DigitsConfig:
     batch_size: int = MISSING
     val_fraction: float = MISSING
     label_noise: float = MISSING
+
+
+@dataclass
+class FashionMNISTConfig:
+    _target_: str = MISSING
+    batch_size: int = MISSING
+    label_noise: float = MISSING
+    rows: int | None = MISSING
+    path: str | None = MISSING
 
 
 @dataclass
@@ -229,6 +240,7 @@ def register() -> None:
     store.store(group="schema/model", name="minilm", node=MiniLMConfig)
     store.store(group="schema/data", name="python_docs", node=PythonDocsConfig)
     store.store(group="schema/data", name="digits", node=DigitsConfig)
+    store.store(group="schema/data", name="fashion_mnist", node=FashionMNISTConfig)
     store.store(group="schema/data", name="rotten_tomatoes", node=RottenTomatoesConfig)
     for group in ("model", "data"):  # which takes any setting
         own = OmegaConf.create({"_target_": MISSING}, flags={"struct": False})

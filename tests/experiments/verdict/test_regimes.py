@@ -1,6 +1,5 @@
 """What the regimes read, and in which order they show it."""
 
-import gzip
 import importlib.util
 
 import corpora
@@ -10,6 +9,7 @@ from corpora import read_fashion, read_manual, read_opinions, read_source
 from regimes import REGIMES
 
 from lightning_dice.app.data.python_docs import Windows
+from support.clothes import made_up, save_clothes
 
 
 def test_the_regimes_are_what_the_study_says():
@@ -102,14 +102,7 @@ def test_reviews_are_parted_as_the_app_parts_them():
 
 def test_fashion_is_read_and_some_labels_are_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "IMAGE_SPLITS", (100, 20))
-    generator = torch.Generator().manual_seed(0)
-    for stem, count in (("train", 130), ("t10k", 30)):
-        pixels = torch.randint(256, (count, 28, 28), generator=generator).byte().numpy().tobytes()
-        labels = torch.randint(10, (count,), generator=generator).byte().numpy().tobytes()
-        words = [count.to_bytes(4), (28).to_bytes(4), (28).to_bytes(4)]
-        images = b"\0\0\x08\x03" + b"".join(words) + pixels
-        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + words[0] + labels)
+    save_clothes(tmp_path, made_up())
     right, noisy = (read_fashion(share, tmp_path) for share in (0.0, 0.4))
     assert [len(part.inputs) for part in right[:3]] == [100, 20, 30]
     assert right.train.inputs.shape[1:] == (1, 28, 28)

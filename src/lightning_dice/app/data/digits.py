@@ -27,6 +27,7 @@ class Digits(TaskData):
     """
 
     kind: ClassVar[str] = "images"
+    side: ClassVar[int] = 8
 
     @override
     def split(self) -> tuple[Dataset[Batch], Dataset[Batch]]:

@@ -15,25 +15,40 @@ CLASSES = 10
 
 
 class ImageClassifier(Classifier):
-    """Trains two convolutions and a linear layer on images of shape ``(1, 8, 8)``.
+    """Trains two convolutions and one or two linear layers on images ``(1, side, side)``.
 
     Args:
         channels: Output channels of the first convolution; the second has twice as many.
-        dropout: Share of activations dropped before the linear layer, 0 to below 1.
+        dropout: Share of activations dropped before each linear layer, 0 to below 1.
         warmup: Share of all steps over which the learning rate rises.
         optimizer: Makes the optimizer from parameter groups.
+        side: Of the images, a multiple of 4.
+        hidden: Width of a linear layer between the convolutions and the last one; ``None`` for
+            none.
     """
 
     kind: ClassVar[str] = "images"
     classes: ClassVar[int] = CLASSES
 
+    # Values for those runs whose configurations are older than the settings.
     def __init__(
-        self, channels: int, dropout: float, warmup: float, optimizer: OptimizerFactory
+        self,
+        channels: int,
+        dropout: float,
+        warmup: float,
+        optimizer: OptimizerFactory,
+        side: int = 8,
+        hidden: int | None = None,
     ) -> None:
         if channels < 1:
             raise SettingError("model.channels", channels, "expected 1 or more")
         if not 0 <= dropout < 1:
             raise SettingError("model.dropout", dropout, "expected a share from 0 to below 1")
+        if side < 4 or side % 4:
+            raise SettingError("model.side", side, "expected a multiple of 4")
+        if hidden is not None and hidden < 1:
+            raise SettingError("model.hidden", hidden, "expected 1 or more, or null for none")
+        width = 2 * channels * (side // 4) ** 2
         network = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1),
             nn.ReLU(),
@@ -43,11 +58,18 @@ class ImageClassifier(Classifier):
             nn.MaxPool2d(2),
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(2 * channels * 4, CLASSES),
+            *_head(width, hidden, dropout),
         )
         super().__init__(network, optimizer, warmup)
+        self.side = side
 
     @override
     def predict(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
         return self.network(images), labels
+
+
+def _head(width: int, hidden: int | None, dropout: float) -> list[nn.Module]:
+    if hidden is None:
+        return [nn.Linear(width, CLASSES)]
+    return [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, CLASSES)]
