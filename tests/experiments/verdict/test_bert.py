@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from arms import named
-from packed import WARMUP, How, Pack, Run, train
+from packed import How, Pack, Run, train
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from lightning_dice.adapters.torch_loop import attach
-from lightning_dice.app.models.base import warmup_cosine
+from support.plain_loop import plain_loop
 
 LR = 0.003
 
@@ -20,40 +19,6 @@ def rows_and_tokens(reviews):
     return rows, reviews.load().test.inputs[:12].view(2, 6, -1)
 
 
-def alone(regime, run):
-    """The weights at the end of a plain loop with attached dice."""
-    network, train_part = regime.network, regime.load().train
-    torch.manual_seed(run.seed)
-    module = network.build()
-    groups = [
-        {"params": [p for p in module.parameters() if p.ndim >= 2], "weight_decay": 0.1},
-        {"params": [p for p in module.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=run.lr, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(step, regime.steps, WARMUP)
-    )
-    if run.arm.throw is not None:
-        attach(
-            optimizer,
-            run.arm.throw,
-            target=run.arm.target,
-            scope=run.arm.scope,
-            include=network.hidden if run.arm.include == "hidden" else None,
-            seed=run.dice_seed,
-            model=module,
-        )
-    for where in regime.order(train_part, run.seed, regime.steps):
-        tokens, labels = train_part.inputs[where.long()], train_part.labels[where.long()]
-        read = (tokens != module.config.pad_token_id).long()
-        optimizer.zero_grad()
-        F.cross_entropy(module(input_ids=tokens, attention_mask=read).logits, labels).backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.layout.row(module)
-
-
 def test_packed_runs_end_where_plain_loops_do(reviews):
     regime, kept = replace(reviews, steps=20), {}
     names = ("plain", "t10-skip-tensor-update-hidden", "t10-margin-model-gradient-all")
@@ -62,7 +27,7 @@ def test_packed_runs_end_where_plain_loops_do(reviews):
     for run, weights in zip(runs, kept["weights"], strict=True):
         start = regime.network.initial(run.seed)
         assert (weights - start).norm() > 0.02
-        torch.testing.assert_close(weights, alone(regime, run), atol=1e-5, rtol=0)
+        torch.testing.assert_close(weights, plain_loop(regime, "adamw", run), atol=1e-5, rtol=0)
     assert all(0 <= row["test_accuracy"] <= 1 for row in rows)
 
 

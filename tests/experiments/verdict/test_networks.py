@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from support.plain_loop import logits_of
+
 
 @pytest.fixture(params=["images", "text", "reviews"])
 def regime(request):
@@ -26,14 +28,6 @@ def plain(network, row):
     return module
 
 
-def alone_of(regime, module, inputs):
-    """The logits of a plain module, ``(examples, classes)``."""
-    if regime.kind != "reviews":
-        return module(inputs).flatten(0, -2)
-    read = (inputs != module.config.pad_token_id).long()
-    return module(input_ids=inputs, attention_mask=read).logits
-
-
 def test_logits_and_gradients_are_those_of_the_plain_modules(regime, pack):
     network = regime.network
     rows, (inputs, targets) = pack
@@ -44,7 +38,7 @@ def test_logits_and_gradients_are_those_of_the_plain_modules(regime, pack):
     gradients = network.layout.views(rows.grad)
     for run in range(3):
         module = plain(network, rows[run])
-        alone = alone_of(regime, module, inputs[run])
+        alone = logits_of(module, inputs[run])
         torch.testing.assert_close(logits[run], alone, atol=1e-5, rtol=0)
         F.cross_entropy(alone, targets[run].flatten()).backward()
         for name, parameter in module.named_parameters():

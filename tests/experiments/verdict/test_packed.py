@@ -6,19 +6,13 @@ from itertools import product
 import pytest
 import torch
 from arms import PLAIN, Arm, named
-from packed import WARMUP, How, Pack, Run, train
+from packed import How, Pack, Run, train
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from lightning_dice.adapters.torch_loop import attach
-from lightning_dice.app.models.base import warmup_cosine
 from lightning_dice.rules import SavingThrow
+from support.plain_loop import OPTIMIZERS, plain_loop
 
 LR = {"adamw": 0.003, "rmsprop": 0.001, "sgd": 0.05}
-OPTIMIZERS = {
-    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99)),
-    "rmsprop": lambda groups, lr: torch.optim.RMSprop(groups, lr=lr),
-    "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9),
-}
 CLOSE = {
     f"{kind}_{of}"
     for kind in ("val", "train", "test", "best_val", "best_test")
@@ -39,45 +33,6 @@ def end_of(regime, base, runs, **kwargs):
         regime, base, runs, "cpu", watch=lambda step, w: kept.update(weights=w.clone()), **kwargs
     )
     return rows, kept["weights"]
-
-
-def plain_loop(regime, base, run):
-    """The same run by the package and torch's optimizers."""
-    network, data = regime.network, regime.load()
-    steps = run.arm.steps(regime.steps)
-    torch.manual_seed(run.seed)
-    module = network.build()
-    own = dict(module.named_parameters())
-    decay = run.arm.weight_decay
-    if decay is None:
-        decay = 0.1 if base == "adamw" else 0.0
-    groups = [
-        {"params": [p for p in own.values() if p.ndim >= 2], "weight_decay": decay},
-        {"params": [p for p in own.values() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = OPTIMIZERS[base](groups, run.arm.lr_factor * run.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(step, steps, WARMUP)
-    )
-    if run.arm.throw is not None:
-        attach(
-            optimizer,
-            run.arm.throw,
-            target=run.arm.target,
-            scope=run.arm.scope,
-            include=network.hidden if run.arm.include == "hidden" else None,
-            draws=run.arm.draws,
-            seed=run.dice_seed,
-            model=module,
-        )
-    for where in regime.order(data.train, run.seed, steps):
-        inputs, targets = regime.take(data.train, where.unsqueeze(0))
-        optimizer.zero_grad()
-        F.cross_entropy(module(inputs[0]).flatten(0, -2), targets[0]).backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.layout.row(module)
 
 
 @pytest.mark.parametrize("base", OPTIMIZERS)
