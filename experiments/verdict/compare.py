@@ -106,13 +106,11 @@ def comparisons(regime: str, base: str, rows: Rows) -> pd.DataFrame:
     table = pd.DataFrame(
         [
             {"regime": regime, "base": base, "arm": arm, "against": other}
-            | _paired(wide[arm] - wide[other], metric)
+            | paired(wide[arm] - wide[other], metric)
             for arm, other in pairs(regime, base, rows)
         ]
     )
-    table["p_holm"] = np.nan
-    tested = table["p"].notna()
-    table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], ALPHA, "holm")[1]
+    table["p_holm"] = holm(table["p"])
     table["word"] = [_word(row, metric) for row in table.to_dict("records")]
     return table
 
@@ -127,7 +125,7 @@ def repetitions(regime: str, base: str, rows: Rows) -> pd.DataFrame:
     metric, lines = metric_of(regime), []
     tables = [values(regime, base, rows, seeds) for seeds in (SEEDS, REPEATED_SEEDS)]
     for arm in repeated(regime, base, rows)[1:]:
-        first, second = (_paired(wide[arm.name] - wide[PLAIN.name], metric) for wide in tables)
+        first, second = (paired(wide[arm.name] - wide[PLAIN.name], metric) for wide in tables)
         low, high, again = first.get("low"), first.get("high"), second["difference"]
         lines.append(
             {"regime": regime, "base": base, "arm": arm.name, "first": first["difference"]}
@@ -169,7 +167,20 @@ def _compared(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS)
     )
 
 
-def _paired(all_differences: pd.Series, metric: Metric) -> dict[str, Any]:
+def holm(p: pd.Series) -> pd.Series:
+    """p-values corrected by Holm's method; what has none is not counted."""
+    corrected = pd.Series(np.nan, index=p.index)
+    corrected[p.notna()] = multipletests(p[p.notna()], ALPHA, "holm")[1]
+    return corrected
+
+
+def paired(all_differences: pd.Series, metric: Metric) -> dict[str, Any]:
+    """What is told of the differences of pairs.
+
+    Returns:
+        ``pairs``, ``difference`` (their mean), ``seeds better``, ``seeds worse`` and ``p``; where
+        there is a deviation also ``low``, ``high`` (95 %) and ``would show``.
+    """
     differences = all_differences.dropna()
     n = len(differences)
     better = int((metric.sign * differences > 0).sum())
