@@ -58,7 +58,7 @@ def metric_of(regime: str) -> Metric:
 def values(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:
     """The test values that are compared: a row a seed, a column an arm, NaN for what diverged."""
     metric = metric_of(regime)
-    table = _compared(regime, base, rows, seeds)
+    table = compared(regime, base, rows, seeds)
     table.loc[table["diverged"].astype(bool), metric.column] = np.nan
     wide = table.pivot_table(index="seed", columns="arm", values=metric.column, dropna=False)
     plain = table[table["arm"] == PLAIN.name].set_index("seed")
@@ -69,7 +69,7 @@ def values(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) ->
 def summary(regime: str, base: str, rows: Rows) -> pd.DataFrame:
     """A row for each arm: its rate, how many runs, and what they came to."""
     metric = metric_of(regime)
-    table, wide = _compared(regime, base, rows), values(regime, base, rows)
+    table, wide = compared(regime, base, rows), values(regime, base, rows)
     lines = []
     for arm in finalists(regime, base, rows):
         own, ends = table[table["arm"] == arm.name], wide[arm.name]
@@ -155,7 +155,7 @@ def is_dice(arm: Arm) -> bool:
     return arm.name.startswith("t") and arm.throw is not None
 
 
-def _compared(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:
+def compared(regime: str, base: str, rows: Rows, seeds: Container[int] = SEEDS) -> pd.DataFrame:
     """The rows of the comparison, of nothing that was only tried."""
     rates = {arm.name: rate_of(regime, base, arm, rows) for arm in finalists(regime, base, rows)}
     return pd.DataFrame(

@@ -24,6 +24,7 @@ from compare import (
 from plan import read_lines
 from scipy import stats
 from stages import BEST, CLASSIC, STANDING, Rows, comparison, finalists, parts, repetition
+from stopped import same_training_loss
 
 from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
 
@@ -55,6 +56,7 @@ def tables(rows: Rows) -> dict[str, pd.DataFrame]:
     return {
         "arms": pd.concat([summary(*part, rows) for part in done]),
         "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
+        "same_training_loss": pd.concat([same_training_loss(*part, rows) for part in done]),
         "repetitions": pd.concat([repetitions(*part, rows) for part in again if part in done]),
     }
 
