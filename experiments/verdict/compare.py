@@ -120,17 +120,22 @@ def repetitions(regime: str, base: str, rows: Rows) -> pd.DataFrame:
 
     Returns:
         ``arm``, ``first``, ``low``, ``high`` (95 %), ``second`` and ``within``: whether the second
-        mean lies in the interval of the first.
+        mean lies in the interval of the first. Arms that have not been run again are left out.
     """
     metric, lines = metric_of(regime), []
+    again = compared(regime, base, rows, REPEATED_SEEDS)
+    if again.empty:
+        return again
     tables = [values(regime, base, rows, seeds) for seeds in (SEEDS, REPEATED_SEEDS)]
     for arm in repeated(regime, base, rows)[1:]:
+        if (again["arm"] == arm.name).sum() < len(REPEATED_SEEDS):
+            continue
         first, second = (paired(wide[arm.name] - wide[PLAIN.name], metric) for wide in tables)
-        low, high, again = first.get("low"), first.get("high"), second["difference"]
+        low, high, middle = first.get("low"), first.get("high"), second["difference"]
         lines.append(
             {"regime": regime, "base": base, "arm": arm.name, "first": first["difference"]}
-            | {"low": low, "high": high, "second": again}
-            | {"within": None if low is None else low <= again <= high}
+            | {"low": low, "high": high, "second": middle}
+            | {"within": None if low is None else low <= middle <= high}
         )
     return pd.DataFrame(lines)
 

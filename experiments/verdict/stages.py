@@ -123,10 +123,10 @@ def repetition(regime: str, base: str, rows: Rows) -> list[dict[str, Any]]:
 
 
 def repeated(regime: str, base: str, rows: Rows) -> list[Arm]:
-    """Plain training, the regularisers that are compared and the best dice."""
+    """Plain training, the regularisers that are compared, the best dice and ``STANDING``."""
     there = finalists(regime, base, rows)
     dice = [arm for arm in there if arm in _dice(base)][:1]
-    return [arm for arm in there if arm in (PLAIN, *regularisers(), *dice)]
+    return [arm for arm in there if arm in (PLAIN, *regularisers(), *dice, named(STANDING))]
 
 
 def finalists(regime: str, base: str, rows: Rows) -> list[Arm]:

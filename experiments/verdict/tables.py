@@ -23,7 +23,7 @@ from compare import (
 )
 from plan import read_lines
 from scipy import stats
-from stages import BEST, CLASSIC, STANDING, Rows, comparison, finalists, parts, repetition
+from stages import BEST, CLASSIC, STANDING, Rows, comparison, finalists, parts
 from stopped import same_training_loss
 
 from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
@@ -36,28 +36,26 @@ Label = tuple[str, str, str]
 """What a row of the figure is called, whose it is, and its colour."""
 
 
-def complete(
-    rows: Rows, stage: Callable[[str, str, Rows], list[dict[str, Any]]] = comparison
-) -> list[tuple[str, str]]:
-    """The regimes and base optimizers of which every run of a stage is there."""
+def complete(rows: Rows) -> list[tuple[str, str]]:
+    """The regimes and base optimizers of which every run that is compared is there."""
     keys = ("regime", "base", "arm", "lr", "seed")
     made = {tuple(row[key] for key in keys) for row in rows}
     return [
         part
         for part in parts()
-        if (lines := stage(*part, rows))
+        if (lines := comparison(*part, rows))
         and all(tuple(line[key] for key in keys) in made for line in lines)
     ]
 
 
 def tables(rows: Rows) -> dict[str, pd.DataFrame]:
     """The tables by name."""
-    done, again = complete(rows), complete(rows, repetition)
+    done = complete(rows)
     return {
         "arms": pd.concat([summary(*part, rows) for part in done]),
         "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
         "same_training_loss": pd.concat([same_training_loss(*part, rows) for part in done]),
-        "repetitions": pd.concat([repetitions(*part, rows) for part in again if part in done]),
+        "repetitions": pd.concat([repetitions(*part, rows) for part in done]),
     }
 
 

@@ -125,6 +125,10 @@ def test_a_second_run_is_held_against_the_interval_of_the_first(rows, compared):
         assert dice["second"] == pytest.approx(first["difference"] + worse)
         assert bool(dice["within"]) is within
         assert "plain" not in table.index
+    assert compare.repetitions("manual", "adamw", rows).empty, "nothing has been run again"
+    part = [row for row in again if row["arm"] in ("plain", "dropout-0.1")]
+    table = compare.repetitions("manual", "adamw", stages.Rows([*rows, *part, again[-1]]))
+    assert table["arm"].tolist() == ["dropout-0.1"], "what is not complete is left out"
 
 
 def test_only_what_is_complete_is_in_the_tables(rows):

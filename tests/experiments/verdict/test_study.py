@@ -108,8 +108,8 @@ def test_what_is_compared_again_and_with_which_seeds(settled):
     again = stages.repetition("manual", "adamw", rows)
     assert {line["seed"] for line in again} == set(range(20, 30))
     arms = {line["arm"] for line in again}
-    assert {"plain", "dropout-0.2", "t5-skip-tensor-update-all"} < arms
-    assert len(arms) == 4, "and a weight decay"
+    assert {"plain", "dropout-0.2", "t5-skip-tensor-update-all", stages.STANDING} < arms
+    assert len(arms) == 5, "and a weight decay"
     first = {line["arm"]: line["lr"] for line in stages.comparison("manual", "adamw", rows)}
     assert all(line["lr"] == first[line["arm"]] for line in again)
 
