@@ -133,8 +133,8 @@ def figure(rows: Rows, base: str) -> Callable[[], Any]:
     wides = [values(regime, base, rows) for regime in regimes]
     shown = [labels(regime, base, rows) for regime in regimes]
     there = [
-        any(own[i][1] in wide for own, wide in zip(shown, wides, strict=True))
-        for i in range(len(shown[0]))
+        any(arm in wide for (_, arm, _), wide in zip(line, wides, strict=True))
+        for line in zip(*shown, strict=True)
     ]
     shown = [list(compress(own, there)) for own in shown]
 

@@ -183,14 +183,6 @@ def test_dice_on_images(composed, name, scope, lr, noise):
     assert build_dice(composed(f"experiment={name}", "control=plain")).throw.odds().mean == 1
 
 
-def test_a_configuration_without_side_and_hidden_is_built_as_it_was(composed):
-    config = OmegaConf.create(OmegaConf.to_container(composed("data=digits"), resolve=True))
-    now, _ = build_task(config)
-    del config.model.side, config.model.hidden
-    before, _ = build_task(config)
-    now.load_state_dict(before.state_dict())
-
-
 def test_data_brings_a_model_that_fits(composed):
     assert composed("data=digits").model._target_.endswith("ImageClassifier")
     assert composed("data=fashion_mnist").model.side == 28

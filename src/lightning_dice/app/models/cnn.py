@@ -19,26 +19,25 @@ class ImageClassifier(Classifier):
 
     Args:
         channels: Output channels of the first convolution; the second has twice as many.
-        dropout: Share of activations dropped before each linear layer, 0 to below 1.
-        warmup: Share of all steps over which the learning rate rises.
-        optimizer: Makes the optimizer from parameter groups.
         side: Of the images, a multiple of 4.
         hidden: Width of a linear layer between the convolutions and the last one; ``None`` for
             none.
+        dropout: Share of activations dropped before each linear layer, 0 to below 1.
+        warmup: Share of all steps over which the learning rate rises.
+        optimizer: Makes the optimizer from parameter groups.
     """
 
     kind: ClassVar[str] = "images"
     classes: ClassVar[int] = CLASSES
 
-    # Values for those runs whose configurations are older than the settings.
     def __init__(
         self,
         channels: int,
+        side: int,
+        hidden: int | None,
         dropout: float,
         warmup: float,
         optimizer: OptimizerFactory,
-        side: int = 8,
-        hidden: int | None = None,
     ) -> None:
         if channels < 1:
             raise SettingError("model.channels", channels, "expected 1 or more")
