@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent / "results" / "robustness"
 @click.command()
 @click.argument("arms", nargs=-1, required=True, metavar="NAME=FOLDER...")
 @click.option("--out", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
-@click.option("--name", default="images", show_default=True, help="Of the two tables.")
+@click.option("--name", default="robustness", show_default=True, help="Of the two tables.")
 def main(arms: tuple[str, ...], out: Path, name: str) -> None:
     """Write a table of what was measured, and one of the differences."""
     folders = dict(arm.split("=", 1) for arm in arms)

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["arms", "layout", "stopped"])
+@pytest.mark.parametrize("name", ["arms", "layout", "presets", "stopped"])
 def test_examples(name):
     results = doctest.testmod(importlib.import_module(name))
     assert results.attempted

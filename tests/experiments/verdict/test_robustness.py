@@ -46,7 +46,7 @@ def test_measures_are_read_and_paired_by_seed(folders, tmp_path):
     np.testing.assert_allclose(table.loc[known.index, "p_holm"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["images"])
+@pytest.mark.parametrize("name", ["scarce_images", "scarce_text", "many_passes"])
 def test_committed_tables_are_what_the_values_come_to(name):
     made = robustness.differences(pd.read_csv(robustness.RESULTS / f"{name}-values.csv"))
     written = pd.read_csv(robustness.RESULTS / f"{name}.csv")
