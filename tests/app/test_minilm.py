@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from lightning_dice.app import pretrained
@@ -209,6 +210,7 @@ class TestRun:
         assert summary["metrics"]["val_accuracy"] > 0.9
         assert summary["baseline"]["name"] == "TF-IDF with logistic regression"
         assert summary["settings"]["data.tokenizer"] == summary["settings"]["model.encoder"]
+        assert summary["versions"]["transformers"] == transformers.__version__
         assert len(list(read_rolls(tmp_path / "run" / "rolls.csv"))) == 50
 
     @pytest.mark.filterwarnings("ignore:Checkpoint directory")

@@ -43,6 +43,7 @@ def test_a_run_leaves_its_files(run, tmp_path):
     assert summary["metrics"].keys() >= {"val_accuracy", "val_loss", "train_loss"}
     assert summary["baseline"]["name"] == "commonest digit"
     assert summary["versions"].keys() >= {"lightning_dice", "torch", "lightning", "python"}
+    assert "transformers" not in summary["versions"]
     naturals = [record.natural for record in read_rolls(folder / "rolls.csv")]
     assert naturals == Roller(SavingThrow(), 0).naturals(0, 6).tolist()
     assert sum(summary["rolls"]["outcomes"].values()) == 6

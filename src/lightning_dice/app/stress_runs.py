@@ -15,8 +15,8 @@ from lightning_dice.analysis.sweep.find import Found, LeftOut, find_runs
 from lightning_dice.analysis.sweep.reading import read_run
 from lightning_dice.app.checkpoints import CHECKPOINTS
 from lightning_dice.app.stress import Told, measure_stress, settings_of
-from lightning_dice.app.summary import write_whole
 from lightning_dice.app.trained import load_trained
+from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
 
@@ -116,7 +116,8 @@ def _record(one: Found, options: Options, told: Told) -> Record:
         trained = load_trained(one.folder, options.checkpoint, options.device)
         measured = measure_stress(trained, examples=options.examples, seed=options.seed, told=told)
         try:
-            write_whole(one.folder / NAME, json.dumps(measured, indent=1, allow_nan=False) + "\n")
+            text = json.dumps(measured, indent=1, allow_nan=False) + "\n"
+            write_whole(one.folder / NAME, text.encode())
         except OSError as error:
             remedy = f"{NAME} cannot be written there ({error.strerror or error})"
             raise SettingError("run", str(one.folder), remedy) from error

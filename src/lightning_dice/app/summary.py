@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lightning_dice import __version__
 from lightning_dice.app.models.base import Metric
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.metrics.functional import OUTCOMES, luck
+from lightning_dice.pages import write_whole
 from lightning_dice.rules import Arm, Odds, SavingThrow
 
 NAME = "summary.json"
@@ -31,14 +32,8 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
     Numbers that JSON has no word for (NaN, infinity) become ``null``.
     """
-    write_whole(folder / NAME, json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file of the run's record in one piece, whenever the process ends."""
-    draft = path.with_name(f"{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    text = json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n"
+    write_whole(folder / NAME, text.encode())
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -133,11 +128,15 @@ def describe_odds(odds: Odds) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """What the run ran on."""
+def versions(extras: Iterable[str] = ()) -> dict[str, str]:
+    """What the run ran on.
+
+    Args:
+        extras: Packages that it needed beside those that all runs need.
+    """
     return {
         "lightning_dice": __version__,
-        **{name.replace("-", "_"): version(name) for name in PACKAGES},
+        **{name.replace("-", "_"): version(name) for name in (*PACKAGES, *extras)},
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

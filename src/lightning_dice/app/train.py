@@ -53,10 +53,10 @@ from lightning_dice.app.summary import (
     read_summary,
     versions,
     write_summary,
-    write_whole,
 )
 from lightning_dice.app.trainer import build_trainer
 from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
 Summary = dict[str, Any]
@@ -166,7 +166,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
     # From here on things are written; what could be refused has been.
     if is_writer:
         claim(folder, resumes=config.ckpt_path is not None)
-        write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.insert(0, SameEverywhere(config, next_step))
@@ -188,7 +188,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
             **describe_dice(dice),
             "metrics": metrics,
             "baseline": baseline,
-            "versions": versions(),
+            "versions": versions(getattr(model, "packages", ())),
         }
         if is_writer:
             write_summary(folder, summary)

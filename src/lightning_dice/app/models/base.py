@@ -42,6 +42,8 @@ class TaskModel(LightningModule, ABC):
     kind: ClassVar[str]
     """Which kind of data it takes."""
     metric: ClassVar[Metric]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it needs beside what all runs need; their versions are on record."""
 
     def __init__(self, network: nn.Module, optimizer: OptimizerFactory, warmup: float) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class ReviewClassifier(Classifier):
     """
 
     kind: ClassVar[str] = "reviews"
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
     classes: ClassVar[int] = CLASSES
 
     def __init__(
