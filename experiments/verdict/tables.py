@@ -25,6 +25,7 @@ from plan import read_lines
 from scipy import stats
 from stages import BEST, CLASSIC, STANDING, Rows, comparison, finalists, parts
 from stopped import same_training_loss
+from verdicts import UNDECIDED, verdicts
 
 from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, ORANGE, draw, house_figure
 
@@ -51,9 +52,12 @@ def complete(rows: Rows) -> list[tuple[str, str]]:
 def tables(rows: Rows) -> dict[str, pd.DataFrame]:
     """The tables by name."""
     done = complete(rows)
+    arms = pd.concat([summary(*part, rows) for part in done])
+    compared = pd.concat([comparisons(*part, rows) for part in done])
     return {
-        "arms": pd.concat([summary(*part, rows) for part in done]),
-        "comparisons": pd.concat([comparisons(*part, rows) for part in done]),
+        "arms": arms,
+        "comparisons": compared,
+        "verdicts": verdicts(arms, compared),
         "same_training_loss": pd.concat([same_training_loss(*part, rows) for part in done]),
         "repetitions": pd.concat([repetitions(*part, rows) for part in done]),
     }
@@ -91,6 +95,28 @@ def overview(arms: pd.DataFrame, compared: pd.DataFrame) -> str:
             for cell in cells
         ]
         lines.append(" | ".join([f"| `{regime}`", NAMES[base], *shown]) + " |")
+    return "\n".join(lines)
+
+
+def words(table: pd.DataFrame) -> str:
+    """The verdicts in Markdown.
+
+    Args:
+        table: As ``tables`` gives it.
+    """
+    lines = []
+    for row in table.sort_values(["regime", "base"]).to_dict("records"):
+        metric, word = metric_of(row["regime"]), row["verdict"]
+        unit, digits = ("nats", 3) if metric.sign < 0 else ("points", 2)
+        cells = [
+            f"`{row['regime']}`",
+            NAMES[row["base"]],
+            word if word == UNDECIDED else f"**{word}**",
+            str(row["better"]),
+            str(row["worse"]),
+            f"{metric.factor * row['would show']:.{digits}f} {unit}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

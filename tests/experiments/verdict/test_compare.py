@@ -141,11 +141,13 @@ def test_committed_tables_are_what_the_rows_come_to():
     made = tables.tables(rows)
     page = (tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
     assert tables.overview(made["arms"], made["comparisons"]) in page
+    assert tables.words(made["verdicts"]) in page
     for name, table in made.items():
         with (tables.RESULTS / "tables" / f"{name}.csv").open(newline="") as file:
             written = list(csv.DictReader(file))
         assert len(written) == len(table)
-        column = {"arms": "test", "repetitions": "second"}.get(name, "difference")
+        names = {"arms": "test", "repetitions": "second", "verdicts": "would show"}
+        column = names.get(name, "difference")
         found = [float(row[column] or "nan") for row in written]
         np.testing.assert_allclose(found, table[column], rtol=1e-5)
         if name == "comparisons":
