@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 SHOWN = {1: 1.5, -1: 0.12}
 """How far either side of plain the figure shows at least, by the sign of the metric."""
 NAMES = {"adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
+ACROSS = 3
+"""Panels of the figure side by side, so that it can be read on a page."""
 Label = tuple[str, str, str]
 """What a row of the figure is called, whose it is, and its colour."""
 
@@ -165,10 +167,14 @@ def figure(rows: Rows, base: str) -> Callable[[], Any]:
     shown = [list(compress(own, there)) for own in shown]
 
     def plot() -> Any:
-        made = house_figure(4.6)
-        made.set_figwidth(2.6 + 1.75 * len(regimes))
-        panels = made.subplots(1, len(regimes), sharey=True, squeeze=False)[0]
-        for axes, regime, wide, own in zip(panels, regimes, wides, shown, strict=True):
+        across = min(len(regimes), ACROSS)
+        down = -(-len(regimes) // across)
+        made = house_figure(4.6 * down)
+        made.set_figwidth(2.6 + 1.75 * across)
+        panels = list(made.subplots(down, across, sharey=True, squeeze=False).flat)
+        for axes in panels[len(regimes) :]:
+            axes.set_visible(False)
+        for axes, regime, wide, own in zip(panels, regimes, wides, shown, strict=False):
             _panel(axes, wide, own, regime)
         names = [name for name, *_ in shown[0]]
         panels[0].set_yticks(range(len(names)), labels=names, fontsize=8)
