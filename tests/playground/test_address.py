@@ -62,6 +62,16 @@ def test_whoever_opens_it_sees_the_same_race(visit):
         assert seen(page) == after
 
 
+def test_a_link_counts_even_where_the_page_has_written_its_own_address_meanwhile(core):
+    core.evaluate(
+        """() => {
+          const newURL = `${location.href.split("#")[0]}#die=d4&threshold=9`;
+          window.dispatchEvent(new HashChangeEvent("hashchange", { newURL }));
+        }"""
+    )
+    assert "is too large: 4 it is." in core.inner_text("#said")
+
+
 @pytest.mark.parametrize(
     ("address", "said", "setting", "value"),
     [

@@ -277,7 +277,8 @@ for (const panel of panels) {
     set({ x, y });
   });
 }
-window.addEventListener("hashchange", () => begin({ address: location.hash }));
+// Not location.hash: the page may have written its own there before this is called.
+window.addEventListener("hashchange", ({ newURL }) => begin({ address: new URL(newURL).hash }));
 new ResizeObserver(redraw).observe(find("dice-map"));
 
 // For whoever looks from the console, and for the tests: the parts, and the race that is seen.
