@@ -7,17 +7,21 @@ What has been trained is not trained again; with ``--no-train`` nothing is.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+import numpy as np
 import pandas as pd
 from arms import PLAIN
 from compare import Metric, metric_of
 from scipy import stats
+
+from lightning_dice.analysis.sweep.find import find_runs
+from lightning_dice.analysis.sweep.reading import FINISHED
+from lightning_dice.analysis.sweep.statistics import interval
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = 5
@@ -117,9 +121,8 @@ def read(preset: Preset, folder: Path) -> pd.DataFrame:
         versions, a row for each run that finished.
     """
     lines = []
-    for path in sorted(folder.glob("*/summary.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        if run["status"] == "finished":
+    for _, _, run in find_runs([folder])[0]:
+        if run["status"] == FINISHED:
             known = {name: run["versions"][name] for name in ("torch", "lightning", "python")}
             value = run["metrics"][run["task"]["metric"]]
             line = {"seed": run["seed"], "value": value, "seconds": run["wall_time"]}
@@ -157,13 +160,11 @@ def table(ends: pd.DataFrame, arms: pd.DataFrame) -> str:
 
 
 def _told(mean: float, deviation: float, count: int, metric: Metric) -> str:
-    half = deviation / count**0.5 * stats.t.ppf(0.975, count - 1)
-    values = (mean, mean - half, mean + half)
+    low, high = interval(np.array(count), np.array(mean), np.array(deviation))
+    values = (mean, float(low), float(high))
     if metric.sign > 0:
-        value, low, high = (f"{100 * value:.1f}" for value in values)
-        return f"{value} % ({low} to {high})"
-    value, low, high = (f"{value:.3f}" for value in values)
-    return f"{value} ({low} to {high})"
+        return "{:.1f} % ({:.1f} to {:.1f})".format(*(100 * value for value in values))
+    return "{:.3f} ({:.3f} to {:.3f})".format(*values)
 
 
 if __name__ == "__main__":

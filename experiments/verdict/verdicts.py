@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from arms import PLAIN, named, regularisers
 from compare import STOPPED, is_dice, metric_of
 from stages import BEST, LONGER
 
 HELP, HARM, NOTHING, UNDECIDED = "dice help", "dice harm", "dice do nothing", "undecided"
-SMALL = {"nats per byte": 0.02, "percentage points": 0.005}
-"""What has to have shown before dice do nothing, as differences are in the tables."""
+SMALL = {-1: 0.02, 1: 0.005}
+"""What has to have shown before dice do nothing: in nats, and in accuracy, by the metric's sign."""
 
 
 def verdicts(arms: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
@@ -41,11 +43,9 @@ def verdicts(arms: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
                 "helping": ", ".join(name for name in dice if _helps(name, there, words)),
             }
         )
+    helped = {(line["regime"], line["base"]) for line in lines if line["helping"]}
     table = pd.DataFrame(lines)
-    helped = set(
-        table[table["helping"] != ""][["regime", "base"]].itertuples(index=False, name=None)
-    )
-    table.insert(2, "verdict", [_word(row, helped) for row in table.to_dict("records")])
+    table.insert(2, "verdict", [_word(line, helped) for line in lines])
     return table
 
 
@@ -63,14 +63,14 @@ def _helps(name: str, arms: pd.DataFrame, words: dict[tuple[str, str], str]) -> 
     )
 
 
-def _word(row: dict[str, object], helped: set[tuple[str, str]]) -> str:
-    regime, base = str(row["regime"]), str(row["base"])
+def _word(line: dict[str, Any], helped: set[tuple[str, str]]) -> str:
+    regime = line["regime"]
     longer = [name for name, short in LONGER.items() if short == regime]
-    if all((name, base) in helped for name in (regime, *longer)):
+    if all((name, line["base"]) in helped for name in (regime, *longer)):
         return HELP
-    if row["worse"] == BEST:
+    if line["worse"] == BEST:
         return HARM
-    told_apart = row["better"] or row["worse"]
-    if not told_apart and row["would show"] <= SMALL[metric_of(regime).unit]:  # type: ignore[operator]
+    told_apart = line["better"] or line["worse"]
+    if not told_apart and line["would show"] <= SMALL[metric_of(regime).sign]:
         return NOTHING
     return UNDECIDED
