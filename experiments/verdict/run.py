@@ -135,6 +135,7 @@ def carry_out(packs: list[Planned], out: Path, clock: Clock, device: str, how: H
         clock.through(pack, seconds)
         with out.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
+        _note(out.with_name("machine.json"), device, how, {pack.regime.name})
         click.echo(
             f"{number}/{len(packs)} {pack.regime.name} {pack.base}: {len(rows)} runs of "
             f"{pack.steps} steps in {seconds:.1f} s, {clock.elapsed:.0f} s in all"

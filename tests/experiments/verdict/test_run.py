@@ -1,6 +1,7 @@
 """A plan is carried out once, however often the command is called."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,19 @@ def test_a_second_call_trains_only_what_is_left(call, tmp_path):
     output, _ = call([*plan, *lines_of("magma")], "--bf16")
     sessions = json.loads((tmp_path / "machine.json").read_text())
     assert [session["how"]["bf16"] for session in sessions] == [False, True]
+
+
+def test_the_time_of_the_last_pack_counts(call, tmp_path, monkeypatch):
+    train = command.train
+
+    def slowly(*args, **settings):
+        time.sleep(1.1)
+        return train(*args, **settings)
+
+    monkeypatch.setattr(command, "train", slowly)
+    call(lines_of("plain"))
+    (session,) = json.loads((tmp_path / "machine.json").read_text())
+    assert session["from"] < session["to"]
 
 
 def test_a_line_that_was_cut_off_is_made_again(call, tmp_path):
