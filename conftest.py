@@ -41,7 +41,8 @@ UNTRACED = (
     "tests/matrix",
     "tests/playground",
 )
-"""Combinations of what other tests run too. Counting their lines would take half as long again."""
+"""Pages in a browser, and combinations of what other tests run too: counting their lines would take
+half as long again."""
 
 
 @pytest.hookimpl(wrapper=True)
