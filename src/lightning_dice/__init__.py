@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -32,6 +33,8 @@ def __getattr__(name: str) -> Any:
     # Resolved on first use, so that the rules and the command line never wait for torch.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "torch" in sys.modules:  # a module in the making may keep the value in its checkpoints
+        importlib.import_module("lightning_dice.kept")
     return getattr(importlib.import_module(_HOMES.get(name, "lightning_dice.rules")), name)
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from lightning_dice.rules.errors import SettingError
+from lightning_dice.rules.values import copied_by_field
 
 MAX_SIDES = 10_000
 """Odds list every face, so a die has a largest size."""
@@ -24,6 +25,7 @@ _ALLOWED = (
 )
 
 
+@copied_by_field
 @dataclass(frozen=True, slots=True)
 class Die:
     """A die, possibly rolled several times with one face kept.
@@ -142,6 +144,10 @@ class Die:
             raise SettingError("natural", natural, f"{self} shows 1 to {self.sides}")
         k = self.sides + 1 - natural if self.keep == "lowest" else natural
         return Fraction(k**self.count - (k - 1) ** self.count, self.sides**self.count)
+
+    def __reduce__(self) -> tuple[type[Die], tuple[int, int, int, str | None]]:
+        # Plain values only: small, and safe to load with torch's weights_only=True.
+        return type(self), (self.sides, self.modifier, self.count, self.keep)
 
     def __str__(self) -> str:
         count = str(self.count) if self.count != 1 else ""

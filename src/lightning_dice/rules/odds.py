@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
+from typing import Any
 
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.outcome import Outcome
 from lightning_dice.rules.scaling import Factor
+from lightning_dice.rules.values import FrozenMapping, copied_by_field
 
 
+@copied_by_field
 @dataclass(frozen=True, slots=True)
 class Odds:
     """The exact distribution of outcomes and scales; every number is a ``Fraction``.
@@ -51,8 +53,8 @@ class Odds:
             scales[factor] += chance
         ascending = sorted(scales, key=lambda s: (s is not None, s or 0))
         return cls(
-            probability=MappingProxyType(probability),
-            scales=MappingProxyType({s: scales[s] for s in ascending}),
+            probability=FrozenMapping(probability),
+            scales=FrozenMapping({s: scales[s] for s in ascending}),
             mean=sum(((s or 0) * p for s, p in scales.items()), Fraction(0)),
             mean_square=sum(((s or 0) ** 2 * p for s, p in scales.items()), Fraction(0)),
         )
@@ -80,3 +82,31 @@ class Odds:
     def forward(self) -> Fraction:
         """The chance of a step forwards, a scale above 0."""
         return sum((p for s, p in self.scales.items() if (s or 0) > 0), Fraction(0))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Text only: small, and safe to load with torch's weights_only=True.
+        probability = [(str(outcome), str(p)) for outcome, p in self.probability.items()]
+        scales = [(None if s is None else str(s), str(p)) for s, p in self.scales.items()]
+        return restore_odds, (probability, scales, str(self.mean), str(self.mean_square))
+
+
+def restore_odds(
+    probability: Sequence[tuple[str, str]],
+    scales: Sequence[tuple[str | None, str]],
+    mean: str,
+    mean_square: str,
+) -> Odds:
+    """Return the odds that were pickled as text.
+
+    Args:
+        probability: Each outcome and its chance.
+        scales: Each scale, ``None`` for a discard, and its chance.
+        mean: E[s].
+        mean_square: E[s^2].
+    """
+    return Odds(
+        FrozenMapping({Outcome(outcome): Fraction(p) for outcome, p in probability}),
+        FrozenMapping({None if s is None else Fraction(s): Fraction(p) for s, p in scales}),
+        Fraction(mean),
+        Fraction(mean_square),
+    )

@@ -14,10 +14,12 @@ from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
 from lightning_dice.rules.scaling import Factor, Table, Throw, check_scaling, factor_of
+from lightning_dice.rules.values import copied_by_field
 
 Normalize = Literal["none", "mean", "rms"]
 
 
+@copied_by_field
 @dataclass(frozen=True, init=False)
 class SavingThrow:
     """Die + threshold + scaling: decides what becomes of an update.
