@@ -1,7 +1,8 @@
-"""Whatever of ours a module keeps as a hyper-parameter: every logger takes it, every file gives it back."""
+"""Values of ours that a module keeps as hyper-parameters: every logger and file takes them."""
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,9 +75,8 @@ def test_trackers_take_a_saving_throw(logger, tmp_path, monkeypatch):
 @pytest.mark.parametrize("logger", LOGGERS.values(), ids=LOGGERS)
 def test_hparams_yaml_holds_plain_values_that_give_the_same_module(logger, tmp_path):
     trainer, path = kept(Rolls, TABLE, logger, tmp_path)
-    written = f"{trainer.log_dir}/hparams.yaml"
-    with open(written) as file:
-        assert yaml.safe_load(file)["saving_throw"] == TABLE.settings()
+    written = Path(trainer.log_dir, "hparams.yaml")
+    assert yaml.safe_load(written.read_text())["saving_throw"] == TABLE.settings()
     loaded = Rolls.load_from_checkpoint(path, hparams_file=written, weights_only=True)
     assert loaded.saving_throw == TABLE
 
