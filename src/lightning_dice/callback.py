@@ -4,46 +4,43 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from copy import deepcopy
+from typing import Any, Self
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from lightning_dice.attachment import Attachment
 from lightning_dice.checks import check_setup
-from lightning_dice.choices import Choices, Granularity, Ranks
-from lightning_dice.deepspeed_engine import intercept_engine, uses_deepspeed
-from lightning_dice.intercept import intercept, untraced
-from lightning_dice.left_out import ends_window, leave_out
+from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
+from lightning_dice.described import describe_dice
+from lightning_dice.intercept import untraced
+from lightning_dice.logged_settings import LoggedSettings
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
-from lightning_dice.records import RollLog, SlotFile
+from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.resuming import check_changes, check_resume, find_state
-from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Scope, parameter_names
+from lightning_dice.spawned import Address, send
 from lightning_dice.steps import Target
+from lightning_dice.trained_task import describe_training
 from lightning_dice.trainer_state import (
     batches_done,
     clips,
-    index_of,
+    local_folder,
+    log_address,
     log_at_batch_end,
-    log_folder,
     logs_now,
-    replica_of,
-    scaler_of,
 )
-
-# So that a module which keeps its saving throw as a hyper-parameter loads with weights_only=True.
-torch.serialization.add_safe_globals([SavingThrow])
+from lightning_dice.training_files import TrainingFiles, numbered
 
 
 class SavingThrowCallback(Callback):
@@ -61,12 +58,15 @@ class SavingThrowCallback(Callback):
     on with the same sequence, and the global random state is never touched. No rank sends a message
     while it trains; at the start they compare what they were given.
 
-    The rolls are in ``rolls.csv`` beside the first logger's files (nowhere, if that has no folder)
-    and the newest ones in ``rolls.recent``; ``dice/...`` metrics are logged every
-    ``log_every_n_steps``.
+    The rolls are in ``rolls.csv`` beside the first logger's files, and ``saving_throw.json``
+    describes them; nothing is written if that logger has no folder on this machine. The newest
+    rolls are in ``rolls.recent``. ``dice/...`` metrics are logged every ``log_every_n_steps``.
+
+    The callback works in the Trainers of ``lightning`` and of ``pytorch_lightning``. A copy of it
+    has its settings and counts, and takes no part in its training.
 
     Args:
-        throw: Die, threshold and scaling.
+        throw: Die, threshold and scaling: a ``SavingThrow``, or its settings by name.
         granularity: What one roll belongs to in time: ``"per_accumulation_step"`` (an optimizer
             step) or ``"per_mini_batch"``.
         target: What is scaled: the ``"gradient"`` that the optimizer sees, or the ``"update"`` that
@@ -102,7 +102,7 @@ class SavingThrowCallback(Callback):
 
     def __init__(
         self,
-        throw: SavingThrow | None = None,
+        throw: SavingThrow | Mapping[str, Any] | None = None,
         *,
         granularity: Granularity = Choices.granularity,
         target: Target = Choices.target,
@@ -115,8 +115,9 @@ class SavingThrowCallback(Callback):
         skip_discarded: bool = Choices.skip_discarded,
         changes: Sequence[str] = (),
     ) -> None:
+        _join_pytorch_lightning()
         self.choices = Choices(
-            SavingThrow() if throw is None else throw,
+            SavingThrow() if throw is None else check_throw(throw),
             granularity=granularity,
             target=target,
             scope=scope,
@@ -133,12 +134,18 @@ class SavingThrowCallback(Callback):
         self._state_key = self._generate_state_key(**self.choices.settings())
         self.rolls = RollLog()
         self.left_out = 0  # optimizer steps so far whose gradients were not computed
-        self._slots: SlotFile | None = None
         self._ordinal = 0  # which of the Trainer's saving throws this is
-        self._rolling: Rolling | None = None
         self._changed = False  # from what the checkpoint had
-        self._starts = False
-        self._undo: list[Callable[[], None]] = []
+        self._last_roll: Roll | list[Roll] | None = None  # of a training in other processes
+        self._address = Address(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold nothing of any training."""
+        self._attachment: Attachment | None = None
+        self._files: TrainingFiles | None = None
+        self._logged: LoggedSettings | None = None
+        self._starts = False  # with the next mini-batch
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -155,7 +162,28 @@ class SavingThrowCallback(Callback):
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""
-        return None if self._rolling is None else self._rolling.last_roll
+        return self._last_roll if self._attachment is None else self._attachment.last_roll
+
+    def __repr__(self) -> str:
+        chosen = self.choices
+        return f"{type(self).__name__}({chosen.throw}; {chosen.granularity}, {chosen.target})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).copy()
+        state["_last_roll"] = self.last_roll
+        for name in ("_attachment", "_files", "_logged", "_starts"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._let_go()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copy = memo[id(self)] = type(self).__new__(type(self))
+        copy.__setstate__(deepcopy(self.__getstate__(), memo))
+        copy._address = Address(copy)
+        return copy
 
     @property
     @override
@@ -231,6 +259,7 @@ class SavingThrowCallback(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._detach()
         check_same(gather(optimizer_settings(trainer.optimizers), trainer.world_size))
         caution = advice(self.throw)
         if caution is not None:
@@ -242,49 +271,67 @@ class SavingThrowCallback(Callback):
                 "or leave gradient_clip_val out"
             )
         self.choices.chosen.check(parameter_names(pl_module).values())
-        for logger in trainer.loggers:
-            logger.log_hyperparams({self._name("saving_throw"): self.settings})
+        name, otherwise = (numbered(stem, self._ordinal) for stem in ("saving_throw", "dice"))
+        self._logged = LoggedSettings(trainer.loggers, name, otherwise, self.settings)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.seed is not None, "setup, or the checkpoint, decides the seed"
-        self._detach()
-        apart = self.choices.ranks == "independent"
-        self._rolling = Rolling(
+        # Not in setup: a learning-rate search sets callbacks up and then trains without them.
+        self._attachment = Attachment(
+            trainer,
+            pl_module,
             self.choices,
             self.seed,
             self.rolls,
-            ordinal=self._ordinal,
-            replica=replica_of(trainer) if apart else (0, 1),
+            self._ordinal,
+            skips=self._count_skipped,
         )
         self._starts = True
-        # Not in setup: a learning-rate search sets callbacks up and then trains without them.
-        self._attach(trainer, pl_module)
+        for notice in self._attachment.notices():
+            rank_zero_info(notice)
 
     @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        pairs = zip(self._rolled.steps, trainer.optimizers, strict=False)
-        if any(steps.optimizer is not optimizer for steps, optimizer in pairs):
-            self._attach_steps(trainer, pl_module)  # optimizers were made anew
-        if not self._starts:
+        if not self._attached:
             return
-        # Not sooner: only here does Lightning's count of batches stand where training goes on.
-        self._starts, next_batch = False, batches_done(trainer)
-        if next_batch == 0:
-            self.rolls.reset()  # what this callback rolled in another training is no part of it
+        self._attached.refresh()
+        if self._starts:
+            # Not sooner: only here does Lightning's count of batches stand where training goes on,
+            # and everybody who logs hyper-parameters at the start has done so.
+            self._starts = False
+            self._count_from_here(trainer)
+            self._open(trainer, pl_module)
+            if self._logged is not None:
+                self._logged.finish()
+
+    def _count_from_here(self, trainer: Trainer) -> None:
+        """Forget rolls that are not part of this training, or were made with other odds."""
+        if batches_done(trainer) == 0:
+            self.rolls.reset()
             self.left_out = 0
         if self._changed:
             self._changed = False
             self.rolls.reset(since=trainer.global_step)
-        folder = log_folder(trainer)
+
+    def _open(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to write beside the first logger's files, if these are on this machine."""
+        address = log_address(trainer)
+        folder = None if address is None else local_folder(address)
         if folder is not None:
-            path = folder / f"{self._name('rolls')}.csv"
-            self.rolls.open(path, next_batch, trainer.global_step)
             several = self.choices.scope != "model"
-            self._slots = SlotFile(folder / f"{self._name('slots')}.csv") if several else None
+            self._files = TrainingFiles(folder, self._ordinal, several, self.rolls)
+            self._files.open(batches_done(trainer), trainer.global_step)
             self._write(pl_module)
+            self._describe(trainer, pl_module, "running")
+        elif address is not None:
+            rank_zero_warn(
+                f"the first logger keeps its files at {address}, which is no folder of this "
+                "machine, so rolls are not written; rolls.recent has the newest ones. Put a logger "
+                "with a local folder first, such as CSVLogger('logs')"
+            )
 
     @override
     def on_train_batch_end(
@@ -295,11 +342,14 @@ class SavingThrowCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self._rolled.forget()  # a roll is for this mini-batch, also where a gradient scaler skipped
+        if not self._attached:
+            return
+        # A roll is for this mini-batch, also where a gradient scaler skipped its step.
+        self._attached.forget()
         # Logging costs as much as a small model's step, so it is left to the steps that are shown.
         if logs_now(trainer) and self.rolls.tally.rolls:
             odds = self.throw.odds()
-            prefix = self._name("dice")
+            prefix = numbered("dice", self._ordinal)
             metrics = dice_metrics(self.rolls.tally, odds, prefix)
             if self.choices.skip_discarded:
                 metrics[f"{prefix}/left_out"] = float(self.left_out)
@@ -311,24 +361,51 @@ class SavingThrowCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._write(pl_module)  # what a checkpoint counts is in the file
+        if self._attached:
+            self._describe(trainer, pl_module, "running")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._logged is not None:
+            self._logged.finish()
         self._write(pl_module)
+        self._describe(trainer, pl_module, "finished")
         self.rolls.close()
+        send(trainer, self._address, self._sent())
 
     @override
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        self._detach()
+        asked = isinstance(exception, KeyboardInterrupt | SystemExit)
         with suppress(SettingError):  # the error at hand matters more
             self.rolls.close()
+            self._describe(trainer, pl_module, "interrupted" if asked else "failed", exception)
+        self._detach()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._detach()
         self.rolls.close()
+
+    def receive(self, state: Mapping[str, Any]) -> None:
+        """Take over what a copy of this callback has rolled in another process."""
+        self._attachment = None
+        self.seed, self.left_out, self._last_roll = (
+            state[name] for name in ("seed", "left_out", "last_roll")
+        )
+        self.rolls.load_state_dict(state["rolls"])
+        self.rolls.recent.clear()
+        self.rolls.recent.extend(map(RollRecord._make, state["recent"]))
+
+    def _sent(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "left_out": self.left_out,
+            "last_roll": self.last_roll,
+            "rolls": self.rolls.state_dict(),
+            "recent": [tuple(record) for record in self.rolls.recent],
+        }
 
     # -- the roll -----------------------------------------------------------------------------
 
@@ -337,87 +414,57 @@ class SavingThrowCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        if uses_deepspeed(trainer):
-            return  # this comes with every mini-batch there; its engine asks when it steps
-        step, batch = trainer.global_step, batches_done(trainer)
-        self._rolled.before_step(index_of(optimizer, trainer), step=step, batch=batch)
+        if self._attached:
+            self._attached.before_step(optimizer)
 
     # -- helpers ------------------------------------------------------------------------------
 
     @property
-    def _rolled(self) -> Rolling:
-        assert self._rolling is not None, "on_train_start comes before every mini-batch"
-        return self._rolling
+    def _attached(self) -> Attachment | None:
+        """The dice of the training at hand; ``None`` before and after, when hooks may come too."""
+        there = self._attachment
+        return there if there is not None and there.attached else None
 
-    def _attach(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        backward = partial(self._backward, trainer, pl_module)
-        if uses_deepspeed(trainer):
-            discarded = partial(self._discarded, trainer)
-            self._undo += intercept_engine(trainer.model, backward, discarded)
-            return
-        if self.choices.granularity == "per_mini_batch":
-            self._undo.append(intercept(pl_module, "backward", backward))
-        if self.choices.skip_discarded:
-            self._undo.append(leave_out(trainer, partial(self._leaves_out, trainer)))
-        self._attach_steps(trainer, pl_module)
+    def _count_skipped(self) -> None:
+        self.left_out += 1
 
-    def _attach_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rolling = self._rolled
-        rolling.attach(trainer.optimizers, parameter_names(pl_module))
-        for steps in rolling.steps:
-            if steps.copies:
-                rank_zero_info(steps.note)
-        if not any(steps.slots() for steps in rolling.steps):
-            rank_zero_warn(
-                "no optimizer of the Trainer has parameters that are rolled for, so that nothing "
-                "will be; include some that are trained, by an optimizer of configure_optimizers"
-            )
+    def _detach(self) -> None:
+        self._files = None  # a checkpoint that is saved later would find no slots
+        if self._attachment is not None:
+            self._attachment.detach()
+        if self._logged is not None:
+            self._logged.remove()
+            self._logged = None
 
-    @untraced
-    def _backward(
+    def _write(self, pl_module: LightningModule) -> None:
+        if self._files is not None and self._attached:
+            self._files.write(self._attached.slots(), parameter_names(pl_module))
+
+    def _describe(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        backward: Callable[..., None],
-        loss: Tensor,
-        *args: Any,
-        **kwargs: Any,
+        status: str,
+        error: BaseException | None = None,
     ) -> None:
-        step, batch = trainer.global_step, batches_done(trainer)
-        # Somebody may count on gradients of every mini-batch, a discarded one's too.
-        several, scaler = trainer.world_size > 1, scaler_of(trainer)
-        waited_for = several or scaler is not None or uses_deepspeed(trainer)
-        zeroed = pl_module.parameters() if waited_for else None
-        self._rolled.backward(
-            backward, loss, *args, step=step, batch=batch, zeroed=zeroed, **kwargs
-        )
+        if self._files is not None:
+            description = {
+                **describe_training(trainer, pl_module),
+                "seed": self.seed,
+                **describe_dice(self.throw, self.settings, self.rolls),
+            }
+            self._files.describe(status, description, error)
 
-    def _leaves_out(self, trainer: Trainer, optimizer: Optimizer) -> bool:
-        index = index_of(optimizer, trainer)
-        if not self._rolled.discards(index, step=trainer.global_step):
-            return False
-        self.left_out += ends_window(trainer)
-        return True
 
-    def _discarded(self, trainer: Trainer) -> bool | None:
-        step, batch = trainer.global_step, batches_done(trainer)
-        return self._rolled.discarded(0, step=step, batch=batch)
+def _join_pytorch_lightning() -> None:
+    """Let the class count as a callback of ``pytorch_lightning`` too, where that is imported.
 
-    def _detach(self) -> None:
-        self._slots = None  # a checkpoint that is saved later would find no slots
-        if self._rolling is not None:
-            self._rolling.detach()
-        while self._undo:
-            self._undo.pop()()
-
-    def _write(self, pl_module: LightningModule) -> None:
-        self.rolls.flush()
-        if self._slots is not None:
-            tables = (steps.slots() for steps in self._rolled.steps)
-            self._slots.write(tables, parameter_names(pl_module))
-
-    def _name(self, stem: str) -> str:
-        return stem if self._ordinal == 0 else f"{stem}-{self._ordinal + 1}"
+    It is the same code under its older name. Its Trainer takes any object for a callback in a list,
+    and a single one only if it is an instance of its own class.
+    """
+    base = getattr(sys.modules.get("pytorch_lightning"), "Callback", None)
+    if base is not None and not issubclass(SavingThrowCallback, base):
+        SavingThrowCallback.__bases__ = (*SavingThrowCallback.__bases__, base)
 
 
 def _saving_throws(trainer: Trainer) -> list[SavingThrowCallback]:

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_dice.choices import Choices
 from lightning_dice.deepspeed_engine import uses_deepspeed
 from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.trainer_state import takes_iterator
 
 
 def check_setup(
@@ -28,7 +29,7 @@ def check_setup(
     Raises:
         SettingError: On both granularities at once, on settings that mini-batches cannot have, on
             a module and a callback that disagree, on rolls for optimizer steps of DeepSpeed, and on
-            leaving out steps of manual optimization.
+            skipping steps that only the module itself knows.
     """
     brought = getattr(pl_module, "saving_throw", None)
     if not isinstance(brought, SavingThrow):
@@ -54,6 +55,13 @@ def check_setup(
             True,
             "only the module itself knows what a step of manual optimization computes; use "
             "automatic optimization, or leave it out",
+        )
+    if choices.skip_discarded and takes_iterator(pl_module):
+        raise SettingError(
+            "skip_discarded",
+            True,
+            "a training_step with dataloader_iter takes its batches itself, so a step that is "
+            "skipped would leave them for the next one; take (batch, batch_idx), or leave it out",
         )
     if choices.granularity == "per_accumulation_step" and uses_deepspeed(trainer):
         raise SettingError(

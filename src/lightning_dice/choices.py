@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
 from lightning_dice.rules import SavingThrow, SettingError
 from lightning_dice.rules.draws import Draws, check_draws
 from lightning_dice.rules.roller import check_seed
+from lightning_dice.rules.values import copied_by_field
 from lightning_dice.scope import NameFilter, Scope
 from lightning_dice.steps import Target
 
@@ -28,12 +29,13 @@ _SETTINGS = (
 )
 
 
+@copied_by_field
 @dataclass(frozen=True)
 class Choices:
     """Everything that decides the rolls and what they do; its defaults are those of all adapters.
 
     Args:
-        throw: Die, threshold and scaling.
+        throw: Die, threshold and scaling: a saving throw, or its settings by name.
         granularity: What one roll belongs to in time.
         target: What is scaled.
         scope: What one roll belongs to in space.
@@ -66,13 +68,13 @@ class Choices:
     chosen: NameFilter = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_throw(self.throw)
+        put = object.__setattr__
+        put(self, "throw", check_throw(self.throw))
         for setting, allowed in _WORDS.items():
             if getattr(self, setting) not in (words := get_args(allowed)):
                 remedy = f"expected {' or '.join(words)}"
                 raise SettingError(setting, getattr(self, setting), remedy)
         chosen = NameFilter(self.include, self.exclude)
-        put = object.__setattr__
         put(self, "chosen", chosen)
         put(self, "include", chosen.include)
         put(self, "exclude", chosen.exclude)
@@ -133,15 +135,29 @@ class Choices:
 
 
 def check_throw(throw: object) -> SavingThrow:
-    """``throw`` if it is a saving throw.
+    """Return ``throw`` as a saving throw.
+
+    Args:
+        throw: A saving throw, or the settings of one by name, as configurations hold them.
+
+    Raises:
+        SettingError: If it is neither, or has a setting that a saving throw does not have.
 
     Example:
+        >>> check_throw({"die": "d6", "threshold": 3}) == SavingThrow("d6", threshold=3)
+        True
         >>> check_throw("d20")
         Traceback (most recent call last):
         lightning_dice.rules.errors.SettingError: throw='d20': expected a SavingThrow, such as \
-SavingThrow('d20', threshold=10)
+SavingThrow('d20', threshold=10), or its settings by name
     """
-    if not isinstance(throw, SavingThrow):
+    if isinstance(throw, SavingThrow):
+        return throw
+    if not isinstance(throw, Mapping):
         example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
-        raise SettingError("throw", throw, example)
-    return throw
+        raise SettingError("throw", throw, f"{example}, or its settings by name")
+    names = SavingThrow().settings().keys()
+    for name in throw:
+        if name not in names:
+            raise SettingError(f"throw.{name}", throw[name], f"expected {', '.join(names)}")
+    return SavingThrow(**throw)

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from lightning_dice.intercept import Layer, intercept
+from lightning_dice.trainer_state import lightning_class
 
 
 def uses_deepspeed(trainer: Trainer) -> bool:
     """Whether ``trainer`` trains by DeepSpeed."""
-    return isinstance(trainer.strategy, DeepSpeedStrategy)
+    return lightning_class(trainer.strategy, "DeepSpeedStrategy") is not None
 
 
 def intercept_engine(

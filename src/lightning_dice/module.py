@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
-from typing_extensions import override
+from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.choices import check_throw
 from lightning_dice.rules import SavingThrow
 
+_OF_LIGHTNING = (
+    "{} is a module of the package lightning; for a Trainer of pytorch_lightning derive it from "
+    "lightning_dice.module.DiceModuleMixin and pytorch_lightning.LightningModule"
+)
 
-class DiceLightningModule(LightningModule):
+
+class DiceModuleMixin:
+    """Mix-in that makes a module of any Lightning package bring its own dice.
+
+    ``DiceLightningModule`` is this and a ``LightningModule`` of ``lightning``. A module for the
+    Trainer of ``pytorch_lightning`` is ``class Mine(DiceModuleMixin, pytorch_lightning.\
+LightningModule)``.
+
+    Args:
+        saving_throw: The saving throw that is rolled for each mini-batch, or its settings by name;
+            ``None`` trains without dice.
+        seed: As in ``SavingThrowCallback``.
+        *args: Passed on, for classes with further bases.
+        **kwargs: Passed on.
+
+    Raises:
+        SettingError: If ``saving_throw`` is neither; when training starts, if the Trainer has a
+            callback that rolls another saving throw, or one with another granularity.
+    """
+
+    def __init__(
+        self,
+        saving_throw: SavingThrow | Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.saving_throw = None if saving_throw is None else check_throw(saving_throw)
+        self.dice_seed = seed
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Return the callback that rolls for this module, unless the Trainer has one.
+
+        A subclass that overrides this hook returns its own callbacks and these.
+        """
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        if self.saving_throw is None or any(isinstance(c, SavingThrowCallback) for c in callbacks):
+            return []
+        return [
+            SavingThrowCallback(
+                self.saving_throw, granularity="per_mini_batch", seed=self.dice_seed
+            )
+        ]
+
+
+class DiceLightningModule(DiceModuleMixin, LightningModule):
     """Base class: write an ordinary ``training_step``, and its loss is rolled for.
 
     Every mini-batch has one roll, which scales the loss on its way into ``backward``; what
@@ -22,13 +73,14 @@ class DiceLightningModule(LightningModule):
     Where the Trainer has one already, that one rolls, and each roll applies once.
 
     Args:
-        saving_throw: What is rolled for each mini-batch; ``None`` trains without dice.
+        saving_throw: The saving throw that is rolled for each mini-batch, or its settings by name;
+            ``None`` trains without dice.
         seed: As in ``SavingThrowCallback``.
         **kwargs: Passed on, for classes with further bases.
 
     Raises:
-        SettingError: When training starts, if the Trainer has a callback that rolls another saving
-            throw, or one with another granularity.
+        SettingError: If ``saving_throw`` is neither; when training starts, if the Trainer has a
+            callback that rolls another saving throw, or one with another granularity.
 
     Example:
         >>> import torch
@@ -45,23 +97,11 @@ class DiceLightningModule(LightningModule):
     """
 
     def __init__(
-        self, saving_throw: SavingThrow | None = None, seed: int | None = None, **kwargs: Any
+        self,
+        saving_throw: SavingThrow | Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.saving_throw = None if saving_throw is None else check_throw(saving_throw)
-        self.dice_seed = seed
-
-    @override
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """The callback that rolls for this module, unless the Trainer has one.
-
-        A subclass that overrides this hook returns its own callbacks and these.
-        """
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        if self.saving_throw is None or any(isinstance(c, SavingThrowCallback) for c in callbacks):
-            return []
-        return [
-            SavingThrowCallback(
-                self.saving_throw, granularity="per_mini_batch", seed=self.dice_seed
-            )
-        ]
+        super().__init__(saving_throw, seed, **kwargs)
+        if "pytorch_lightning" in sys.modules:
+            rank_zero_info(_OF_LIGHTNING.format(type(self).__name__))

@@ -1,10 +1,12 @@
-"""Pages that need nothing but themselves: one look, one way to fill and to write them."""
+"""Files that are written in one piece, and pages that need nothing but themselves."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import threading
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,3 +51,22 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write ``values`` as JSON, in one piece.
+
+    Numbers that JSON has no word for (NaN, infinity) become ``null``.
+    """
+    text = json.dumps(_finite(values), indent=2, allow_nan=False) + "\n"
+    write_whole(path, text.encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

@@ -135,6 +135,10 @@ class RollLog:
         self.tally = Tally()
         self.since = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy counts on by itself; two that append to one file would mix their rows.
+        return {**vars(self), "path": None, "_pending": []}
+
     def reset(self, since: int = 0) -> None:
         """Forget what was rolled; a file keeps what it has.
 
@@ -186,7 +190,7 @@ class RollLog:
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         self.path = path
 
     def flush(self) -> None:
@@ -207,7 +211,7 @@ class RollLog:
                 os.truncate(self.path, size)  # a full disk takes half a row
                 raise
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self._pending.clear()
 
     def close(self) -> None:
@@ -268,7 +272,7 @@ class SlotFile:
             with self.path.open("w", newline="", encoding="utf-8") as file:
                 _write_rows(file, [("optimizer", "slot", "parameter"), *rows])
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self._rows = rows
 
 
@@ -296,7 +300,8 @@ def _rolls_before(path: Path, batch: int, step: int, counted: int) -> Iterator[R
         raise SettingError("rolls", str(path), f"{gap}; {move}")
 
 
-def _unwritable(path: Path, error: OSError) -> SettingError:
+def unwritable(path: Path, error: OSError) -> SettingError:
+    """Return the error for a file that the system does not let us write."""
     remedy = f"{path.name} cannot be written there ({error.strerror}); make room or choose another"
     return SettingError("folder", str(path.parent), remedy)
 

@@ -68,7 +68,7 @@ def check_resume(
 
 def find_state(
     mine: Mapping[str, Any],
-    states: Mapping[str, Any],
+    states: Mapping[Any, Any],
     key: str,
     keys: Collection[str],
     changes: Sequence[str] = (),
@@ -93,7 +93,9 @@ def find_state(
         SettingError: If only states are left over that differ in more.
     """
     kind = key.partition("{")[0]
-    rolled = {name: state for name, state in states.items() if name.partition("{")[0] == kind}
+    # Other callbacks may have keys of any type.
+    named = {name: state for name, state in states.items() if isinstance(name, str)}
+    rolled = {name: state for name, state in named.items() if name.partition("{")[0] == kind}
     left: list[Mapping[str, Any]] = [state for name, state in rolled.items() if name not in keys]
     if key in rolled or not left:
         return None

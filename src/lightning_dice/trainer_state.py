@@ -1,16 +1,25 @@
-"""What a saving throw asks of a Trainer, in one place: Lightning's least settled names."""
+"""Everything that a saving throw asks of a Trainer, in one place: Lightning's least settled names.
+
+``pytorch_lightning`` is the same code as ``lightning.pytorch`` under its older name, and has
+classes of its own. So classes are compared by name, in either package.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
+from fsspec.utils import get_protocol
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch.optim import Optimizer
+
+_PACKAGES = ("lightning.pytorch.", "pytorch_lightning.")
 
 
 def batches_done(trainer: Trainer) -> int:
@@ -48,7 +57,8 @@ def log_at_batch_end(
     known = trainer._results
     keys = {name: f"on_train_batch_end.{name}" for name in values}
     if known is None or not known.keys() >= set(keys.values()):
-        pl_module.log_dict(dict(values))
+        # Lightning cannot find out the size of a batch that training_step takes from an iterator.
+        pl_module.log_dict(dict(values), batch_size=1)
         return
     dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
     for name, value in values.items():
@@ -58,25 +68,66 @@ def log_at_batch_end(
 def clips(trainer: Trainer, pl_module: LightningModule) -> bool:
     """Whether the Trainer, or the module in a hook that people use for it, may clip gradients."""
     hooks = ("configure_gradient_clipping", "on_before_optimizer_step")
-    own = any(is_overridden(hook, pl_module) for hook in hooks)
+    base = lightning_class(pl_module, "LightningModule")
+    own = any(is_overridden(hook, pl_module, parent=base) for hook in hooks)
     return own or trainer.gradient_clip_val is not None
 
 
-def log_folder(trainer: Trainer) -> Path | None:
-    """Where the first logger keeps this run's files, on the rank that writes; or ``None``.
+def lightning_class(instance: object, name: str) -> type[Any] | None:
+    """Return the class of Lightning's with that name that ``instance`` derives from.
+
+    Args:
+        instance: An object of ``lightning`` or of ``pytorch_lightning``.
+        name: The name of a class that both packages have.
+    """
+    kinds = (kind for kind in type(instance).__mro__ if kind.__name__ == name)
+    return next((kind for kind in kinds if kind.__module__.startswith(_PACKAGES)), None)
+
+
+def takes_iterator(pl_module: LightningModule) -> bool:
+    """Whether ``training_step`` takes the iterator over the data in place of a batch."""
+    return is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True)
+
+
+def log_address(trainer: Trainer) -> str | None:
+    """Return where the first logger keeps this run's files, on the rank that writes; or ``None``.
 
     A logger whose ``save_dir`` is shared by all of its runs has a folder for each below it, as
-    Lightning's checkpoints have.
+    Lightning's checkpoints have. The address may be one of another file system, as ``s3://...``.
     """
     if not trainer.loggers or not trainer.is_global_zero:
         return None
-    logger = trainer.loggers[0]
-    if isinstance(logger, CSVLogger | TensorBoardLogger):
-        return Path(logger.log_dir)
+    logger: Any = trainer.loggers[0]
+    if any(lightning_class(logger, own) for own in ("CSVLogger", "TensorBoardLogger")):
+        return str(logger.log_dir)
     if logger.save_dir is None:
         return None
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir, str(logger.name), version)
+    return os.path.join(logger.save_dir, str(logger.name), version)  # noqa: PTH118 - may be a URL
+
+
+def local_folder(address: str) -> Path | None:
+    """Return the folder of this machine that ``address`` names; ``None`` if it is elsewhere.
+
+    Example:
+        >>> local_folder("s3://bucket/run") is None
+        True
+        >>> local_folder("file:///tmp/run") == local_folder("/tmp/run") == Path("/tmp/run")
+        True
+    """
+    protocol = get_protocol(address)
+    if protocol not in ("file", "local"):
+        return None
+    return Path(str(fsspec.core.strip_protocol(address))) if "://" in address else Path(address)
+
+
+def last_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return the metrics that were last computed, without those of dice.
+
+    To ask Lightning for new ones is to wait for other ranks, which may be elsewhere.
+    """
+    metrics = trainer._logger_connector._callback_metrics
+    return {name: float(value) for name, value in metrics.items() if not name.startswith("dice")}
 
 
 def scaler_of(trainer: Trainer) -> Any:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_dice import __version__
+from lightning_dice import training_files
 from lightning_dice.app.models.base import Metric
-from lightning_dice.callback import SavingThrowCallback
-from lightning_dice.metrics.functional import OUTCOMES, luck
-from lightning_dice.pages import write_whole
-from lightning_dice.rules import Arm, Odds, SavingThrow
+from lightning_dice.described import describe_odds, describe_versions
+from lightning_dice.pages import write_json
+from lightning_dice.rules import Arm, SavingThrow
 
-NAME = "summary.json"
-FORMAT = 1
+NAME, FORMAT = training_files.SUMMARY, training_files.FORMAT
 OWN = "own"
 """The option for a model, or for data, that this package does not have."""
 _NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "trajectory", "progress", "tuned")
@@ -32,8 +27,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
     Numbers that JSON has no word for (NaN, infinity) become ``null``.
     """
-    text = json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n"
-    write_whole(folder / NAME, text.encode())
+    write_json(folder / NAME, summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -54,23 +48,6 @@ def describe_task(choices: Mapping[str, str], config: DictConfig, metric: Metric
         if choice == OWN:
             chosen[group] = str(config[group]._target_).rpartition(".")[2]
     return {**chosen, "metric": metric.name, "unit": metric.unit, "mode": metric.mode}
-
-
-def describe_dice(callback: SavingThrowCallback) -> dict[str, Any]:
-    """Settings, odds and rolls of a callback, as plain values."""
-    odds, tally = callback.throw.odds(), callback.rolls.tally
-    counts = torch.tensor([tally.counts[outcome] for outcome in OUTCOMES])
-    return {
-        "dice": callback.settings,
-        "odds": describe_odds(odds),
-        "rolls": {
-            "since": callback.rolls.since,
-            "count": tally.rolls,
-            "outcomes": {str(outcome): n for outcome, n in tally.counts.items()},
-            "mean_scale": tally.mean_scale,
-            "luck": float(luck(counts, odds)),
-        },
-    }
 
 
 def describe_control(control: str, throw: SavingThrow, arm: Arm | None) -> dict[str, Any]:
@@ -119,34 +96,10 @@ def _flat(nested: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any
             yield name, value
 
 
-def describe_odds(odds: Odds) -> dict[str, Any]:
-    """The odds as floats."""
-    names = ("mean", "mean_square", "efficiency", "discard", "inverse", "forward")
-    return {
-        **{name: float(getattr(odds, name)) for name in names},
-        "probability": {str(outcome): float(p) for outcome, p in odds.probability.items()},
-    }
-
-
 def versions(extras: Iterable[str] = ()) -> dict[str, str]:
     """What the run ran on.
 
     Args:
         extras: Packages that it needed beside those that all runs need.
     """
-    return {
-        "lightning_dice": __version__,
-        **{name.replace("-", "_"): version(name) for name in (*PACKAGES, *extras)},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value
+    return describe_versions((*PACKAGES, *extras))

@@ -47,7 +47,6 @@ from lightning_dice.app.processes import (
 from lightning_dice.app.summary import (
     FORMAT,
     describe_control,
-    describe_dice,
     describe_task,
     flat_settings,
     read_summary,
@@ -56,6 +55,7 @@ from lightning_dice.app.summary import (
 )
 from lightning_dice.app.trainer import build_trainer
 from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.described import describe_dice, describe_optimizers
 from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
@@ -185,7 +185,8 @@ def _train(job: Job, plan: _Plan) -> Summary:
             "seed": config.seed,
             "settings": flat_settings(config),
             "control": control,
-            **describe_dice(dice),
+            **describe_dice(dice.throw, dice.settings, dice.rolls),
+            "optimizers": describe_optimizers(trainer.optimizers),
             "metrics": metrics,
             "baseline": baseline,
             "versions": versions(getattr(model, "packages", ())),
