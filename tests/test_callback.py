@@ -1,6 +1,7 @@
 """SavingThrowCallback as a citizen of a Trainer: state, loggers, warnings, refusals."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,6 +178,26 @@ class TestFiles:
             fit(Toy(), [SavingThrowCallback(THROW, seed=0)], logger=Shared(version), max_steps=3)
         for name in ("version_0", "b"):
             assert len(list(read_rolls(tmp_path / "shared" / name / "rolls.csv"))) == 3
+
+    def test_a_folder_that_is_not_on_this_machine_gets_none_and_that_is_said_once(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        callback = SavingThrowCallback(THROW, scope="tensor", seed=0)
+        with pytest.warns(UserWarning, match=r"memory://bucket/run.*CSVLogger\('logs'\)") as told:
+            fit(Toy(), [callback], logger=CSVLogger("memory://bucket/run"), max_steps=15)
+        assert len([one for one in told if "rolls are not written" in str(one.message)]) == 1
+        assert list(tmp_path.iterdir()) == []
+        assert callback.rolls.tally.rolls == 15 * 4
+
+    def test_an_address_of_this_machine_is_a_folder(self, tmp_path, monkeypatch):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        callback = SavingThrowCallback(THROW, seed=0)
+        logger = CSVLogger(f"file://{tmp_path}/logs", name="", version="")
+        fit(Toy(), [callback], logger=logger, max_steps=5)
+        assert len(list(read_rolls(tmp_path / "logs" / "rolls.csv"))) == 5
+        assert list(Path.cwd().iterdir()) == []
 
 
 class TestLoggers:

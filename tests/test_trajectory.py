@@ -103,6 +103,11 @@ def test_one_step_of_each_stretch_stays(steps, every):
     assert kept == [min(s for s in steps if s // every == stretch) for stretch in sorted(stretches)]
 
 
+def test_a_folder_that_is_not_on_this_machine_is_refused():
+    with pytest.raises(SettingError, match="folder='s3://bucket/run': expected a folder of this"):
+        TrajectoryRecorder("s3://bucket/run")
+
+
 def test_the_table_has_the_size_that_it_was_given(tmp_path):
     size = sum(p.numel() for p in Toy().parameters())
     fit(Toy(), [TrajectoryRecorder(tmp_path, 64, megabytes=4.5 * size * 2 / 1e6)], max_steps=20)

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_dice.rules import SettingError
+from lightning_dice.trainer_state import lightning_class, local_folder
 from lightning_dice.trajectory_file import FEWEST, TrajectoryFile
 
 _BYTES = 2
@@ -57,7 +57,11 @@ class TrajectoryRecorder(Callback):
             raise SettingError("most", most, f"expected {FEWEST} snapshots of the weights or more")
         if not 0 < megabytes < math.inf:
             raise SettingError("megabytes", megabytes, "expected a size above 0")
-        self.folder = Path(folder)
+        local = local_folder(str(folder))
+        if local is None:
+            remedy = "expected a folder of this machine, as snapshots are added to a local file"
+            raise SettingError("folder", str(folder), remedy)
+        self.folder = local
         self.most = most
         self.megabytes = megabytes
         self._weights: list[nn.Parameter] = []
@@ -66,9 +70,11 @@ class TrajectoryRecorder(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        strategy = trainer.strategy
-        sharded = isinstance(strategy, FSDPStrategy | ModelParallelStrategy)
-        if sharded or (isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3):
+        strategy: Any = trainer.strategy
+        sharded = any(
+            lightning_class(strategy, kind) for kind in ("FSDPStrategy", "ModelParallelStrategy")
+        )
+        if sharded or (lightning_class(strategy, "DeepSpeedStrategy") and strategy.zero_stage_3):
             name = type(strategy).__name__
             remedy = f"{name} leaves no process the whole model; give trajectory=0, or use ddp"
             raise SettingError("trajectory", self.most, remedy)
