@@ -129,8 +129,8 @@ class ScaledSteps:
         self._waits = False  # for the last hook before the step, as there is no closure
         self._hooks: list[Any] = []
         if getattr(type(optimizer).step, "hooked", False):  # torch has put its hooks into the class
-            self._hooks.append(optimizer.register_step_pre_hook(self._before))
-            self._hooks.append(optimizer.register_step_post_hook(self._after))
+            self._hooks.append(optimizer.register_step_pre_hook(_Hook(optimizer, self._before)))
+            self._hooks.append(optimizer.register_step_post_hook(_Hook(optimizer, self._after)))
         self._restore = intercept(optimizer, "step", self._step)
 
     @property
@@ -204,7 +204,7 @@ class ScaledSteps:
         optimizer._optimizer_step_post_hooks.move_to_end(after.id, last=False)
 
     @untraced
-    def _before(self, *_: Any) -> None:
+    def _before(self) -> None:
         if self._effect is None and self._depth == 0:
             kind = type(self.optimizer).__name__
             raise SettingError("optimizer", kind, _AROUND)
@@ -214,11 +214,30 @@ class ScaledSteps:
             self._effect.apply()
 
     @untraced
-    def _after(self, *_: Any) -> None:
+    def _after(self) -> None:
         self._depth -= 1
         if self._effect is not None and self._depth == 0:
             self._effect.finish()
             self._effect = None
+
+
+class _Hook:
+    """A hook of one optimizer, which does nothing in a copy of it.
+
+    The optimizers of torch leave hooks out of their copies. Others may copy all that they have.
+    """
+
+    def __init__(self, optimizer: Optimizer | None, call: Callable[[], None] | None) -> None:
+        self._optimizer = optimizer
+        self._call = call
+
+    @untraced
+    def __call__(self, optimizer: Optimizer, *_: Any) -> None:
+        if self._call is not None and optimizer is self._optimizer:
+            self._call()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, (None, None)
 
 
 def _copies(parts: Parts) -> list[tuple[Tensor, Tensor]]:

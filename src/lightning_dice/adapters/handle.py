@@ -217,6 +217,10 @@ class DiceHandle:
                 _writers.pop(self._path, None)
         self.rolls.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be ``None`` in a copy of what keeps this, as copies of optimizers have no dice."""
+        return type(None), ()
+
     def __enter__(self) -> Self:
         return self
 
