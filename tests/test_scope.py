@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_dice.rules import SettingError
-from lightning_dice.scope import NameFilter, SlotTable, parameter_names, slots_of
+from lightning_dice.scope import NameFilter, SlotTable, kept_names, parameter_names, slots_of
 
 NAMES = ["embed.weight", "blocks.0.mlp.weight", "blocks.0.norm.weight", "blocks.1.mlp.weight"]
 
@@ -123,3 +123,68 @@ def test_a_parameter_in_the_place_of_another_is_rolled_for():
     other = torch.nn.Parameter(torch.ones(3))
     optimizer.param_groups[0]["params"][1] = other
     assert any(parameter is other for parameter in table()[0])
+
+
+class TestNamesOfWhatJoins:
+    """Parameters that join are chosen by the names that they have by then."""
+
+    def table(self, scope="tensor", **patterns):
+        net, optimizer = network()
+        asked = []
+
+        def names():
+            asked.append(None)
+            return parameter_names(net)
+
+        return net, optimizer, SlotTable(optimizer, scope, names, NameFilter(**patterns)), asked
+
+    def chosen(self, net, table):
+        names = parameter_names(net)
+        return [names[p][0] for own in table().values() for p in own]
+
+    def test_a_module_and_then_its_group(self):
+        net, optimizer, table, _ = self.table(include=["*.bias"])
+        table()
+        net.add_module("late", torch.nn.Linear(1, 1))
+        optimizer.add_param_group({"params": net.late.parameters()})
+        assert self.chosen(net, table) == ["0.bias", "1.bias", "2.bias", "late.bias"]
+
+    def test_a_group_and_then_its_module(self):
+        net, optimizer, table, _ = self.table(include=["*.bias"])
+        late = torch.nn.Linear(1, 1)
+        optimizer.add_param_group({"params": late.parameters()})
+        assert self.chosen(net, table) == ["0.bias", "1.bias", "2.bias"]
+        net.add_module("late", late)
+        assert self.chosen(net, table) == ["0.bias", "1.bias", "2.bias", "late.bias"]
+
+    def test_a_tied_parameter_that_is_given_one_of_its_own(self):
+        net = torch.nn.ModuleDict({"in": torch.nn.Linear(2, 2), "out": torch.nn.Linear(2, 2)})
+        net["out"].weight = net["in"].weight
+        optimizer = torch.optim.SGD(net.parameters())
+        names = lambda: parameter_names(net)  # noqa: E731
+        table = SlotTable(optimizer, "tensor", names, NameFilter(exclude=["out.*"]))
+        assert self.chosen(net, table) == ["in.bias"], "tied to one that is left out"
+        net["out"].weight = torch.nn.Parameter(net["in"].weight.detach().clone())
+        optimizer.add_param_group({"params": [net["out"].weight]})
+        assert self.chosen(net, table) == ["in.weight", "in.bias"]
+
+    def test_those_that_an_optimizer_keeps(self):
+        net, late = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(net.named_parameters(), lr=0.1)
+        names = lambda: kept_names([optimizer])  # noqa: E731
+        table = SlotTable(optimizer, "tensor", names, NameFilter(exclude=["*bias"]))
+        assert list(table()) == [0]
+        optimizer.add_param_group(
+            {"params": [(f"late.{n}", p) for n, p in late.named_parameters()]}
+        )
+        assert list(table()) == [0, 2]
+
+    def test_names_are_asked_for_only_where_they_may_have_changed(self):
+        _, _, table, asked = self.table(include=["*.bias"])
+        for _ in range(5):
+            table()
+        assert len(asked) == 1
+        _, optimizer, table, asked = self.table()
+        optimizer.add_param_group({"params": torch.nn.Linear(1, 1).parameters()})
+        table()
+        assert not asked, "nothing is chosen by name"

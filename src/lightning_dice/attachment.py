@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -118,7 +119,7 @@ class Attachment:
         self._attach_steps()
 
     def _attach_steps(self) -> None:
-        self._rolling.attach(self._trainer.optimizers, parameter_names(self._module))
+        self._rolling.attach(self._trainer.optimizers, partial(parameter_names, self._module))
         for steps in self._rolling.steps:
             if steps.copies:
                 rank_zero_info(steps.note)

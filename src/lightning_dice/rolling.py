@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from lightning_dice.dice import Dice
 from lightning_dice.gradients import scaled_backward
 from lightning_dice.records import RollLog
 from lightning_dice.rules import Roll
-from lightning_dice.scope import SlotTable
+from lightning_dice.scope import NameSource, SlotTable
 from lightning_dice.steps import ScaledSteps
 from lightning_dice.windows import Windows
 
@@ -37,7 +37,7 @@ class Rolling:
         >>> weight = torch.nn.Parameter(torch.ones(1))
         >>> optimizer = torch.optim.SGD([weight], lr=1.0)
         >>> rolling = Rolling(Choices(), seed=0, log=RollLog())
-        >>> rolling.attach([optimizer], names={})
+        >>> rolling.attach([optimizer], names=dict)
         >>> weight.grad = torch.ones(1)
         >>> rolling.before_step(0, step=1, batch=1)
         >>> optimizer.step()
@@ -71,14 +71,13 @@ class Rolling:
             return newest[self._replica]
         return newest[0] if self._choices.scope == "model" else list(newest)
 
-    def attach(
-        self, optimizers: Iterable[Optimizer], names: Mapping[Tensor, Sequence[str]]
-    ) -> None:
+    def attach(self, optimizers: Iterable[Optimizer], names: NameSource) -> None:
         """Scale the steps of ``optimizers``, and of no others.
 
         Args:
             optimizers: Those of the training, in an order that stays.
-            names: Names of parameters, for ``include`` and ``exclude``.
+            names: Gives the names of parameters, for ``include`` and ``exclude``; it is asked again
+                when parameters have joined.
         """
         self.detach()
         choices = self._choices

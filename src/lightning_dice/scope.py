@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -24,6 +24,9 @@ _WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_m
 Names = dict[Tensor, list[str]]
 """What parameters are called; one that is tied has a name in each of its places."""
 
+NameSource = Callable[[], Mapping[Tensor, Sequence[str]]]
+"""Gives the names as they are when it is called; parameters may join while training runs."""
+
 
 def parameter_names(module: nn.Module) -> Names:
     """The names of a module's parameters, as they would be without compilation and sharding.
@@ -38,6 +41,23 @@ def parameter_names(module: nn.Module) -> Names:
     for name, parameter in module.named_parameters(remove_duplicate=False):
         names.setdefault(parameter, []).append(_WRAPPERS.sub("", name))
     return names
+
+
+def kept_names(optimizers: Sequence[Optimizer]) -> Names:
+    """Return the names that optimizers keep, if they were made from named parameters.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(2, 1)
+        >>> list(kept_names([torch.optim.SGD(net.named_parameters())]).values())
+        [['weight'], ['bias']]
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    return {
+        parameter: [name]
+        for group in groups
+        for parameter, name in zip(group["params"], group.get("param_names", ()), strict=False)
+    }
 
 
 class NameFilter:
@@ -63,6 +83,11 @@ class NameFilter:
     ) -> None:
         self.include = _patterns("include", include)
         self.exclude = _patterns("exclude", exclude)
+
+    @property
+    def by_name(self) -> bool:
+        """Whether names decide anything."""
+        return self.include is not None or self.exclude is not None
 
     def __call__(self, *names: str) -> bool:
         """Whether a parameter with these names is chosen."""
@@ -133,12 +158,14 @@ def slots_of(
 class SlotTable:
     """The slots of one optimizer, found anew when its parameters have changed.
 
-    Called without arguments it gives what ``slots_of`` gives.
+    Called without arguments it gives what ``slots_of`` gives. Where parameters are chosen by name,
+    their names are asked for anew as well, so that those which join are chosen like all others; and
+    with every call as long as some have no name, as a module may get them after its optimizer.
 
     Args:
         optimizer: The optimizer.
         scope: What one roll belongs to.
-        names: Names of parameters.
+        names: Gives the names of parameters; or the names, where they never change.
         chosen: Which of them are rolled for.
     """
 
@@ -146,22 +173,27 @@ class SlotTable:
         self,
         optimizer: Optimizer,
         scope: Scope,
-        names: Mapping[Tensor, Sequence[str]],
+        names: NameSource | Mapping[Tensor, Sequence[str]],
         chosen: NameFilter,
     ) -> None:
         self.optimizer = optimizer
         self.scope = scope
-        self.names = names
+        self.names: NameSource = names if callable(names) else lambda: names
         self.chosen = chosen
         self._found_in: list[list[int]] = []
+        self._held: list[Tensor] = []  # as long as they are, nothing else has their ids
+        self._nameless = False
         self._slots: Slots = {}
 
     def __call__(self) -> Slots:
-        """The parameters that are rolled for, by slot."""
-        there = [list(map(id, group["params"])) for group in self.optimizer.param_groups]
-        if there != self._found_in:
-            self._found_in = there
-            self._slots = slots_of(self.optimizer, self.scope, self.names, self.chosen)
+        """Return the parameters that are rolled for, by slot."""
+        groups = self.optimizer.param_groups
+        there = [list(map(id, group["params"])) for group in groups]
+        if there != self._found_in or self._nameless:
+            names = self.names() if self.chosen.by_name else {}
+            self._found_in, self._held = there, [p for group in groups for p in group["params"]]
+            self._nameless = self.chosen.by_name and any(p not in names for p in self._held)
+            self._slots = slots_of(self.optimizer, self.scope, names, self.chosen)
         return self._slots
 
 

@@ -29,7 +29,7 @@ from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
 from lightning_dice.rules.errors import whole_number
 from lightning_dice.rules.words import advice, meaning
-from lightning_dice.scope import Names, parameter_names
+from lightning_dice.scope import NameSource, kept_names, parameter_names
 
 _log = logging.getLogger(__name__)
 _attached: weakref.WeakKeyDictionary[Optimizer, dict[int, Granularity]] = (
@@ -76,7 +76,7 @@ class DiceHandle:
         self._choices = choices
         self._changes = changes
         self._ordinal = ordinal
-        self._names = _find_names(self._optimizers, model)
+        self._names = _name_source(self._optimizers, model)
         self._check()
         self._rank, self._processes = _place()
         self.seed = self._agree()
@@ -204,7 +204,7 @@ class DiceHandle:
         """Write what was rolled so far, where there is a folder."""
         self.rolls.flush()
         if self._slots is not None:
-            self._slots.write((steps.slots() for steps in self._rolling.steps), self._names)
+            self._slots.write((steps.slots() for steps in self._rolling.steps), self._names())
 
     def remove(self) -> None:
         """Take the dice away, and leave the optimizer as it was; a second time does no harm."""
@@ -297,14 +297,15 @@ class DiceHandle:
                 raise SettingError("granularity", choices.granularity, f"{twice}; keep one")
         given = next((s for s in ("include", "exclude") if getattr(choices, s)), None)
         groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
-        if given and not any(p in self._names for group in groups for p in group["params"]):
+        names = self._names()
+        if given and not any(p in names for group in groups for p in group["params"]):
             raise SettingError(
                 given,
                 getattr(choices, given),
                 "the optimizer's parameters have no names; give model= as it is trained, or make "
                 "the optimizer from model.named_parameters()",
             )
-        choices.chosen.check(self._names.values())
+        choices.chosen.check(names.values())
 
     def _agree(self) -> int:
         """Refuse processes that differ, and share one seed."""
@@ -375,16 +376,11 @@ class DiceHandle:
             raise SettingError("folder", str(path.parent), f"{remedy} or a folder of their own")
 
 
-def _find_names(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Names:
-    """The names that a model gives to its parameters, or else those that optimizers keep."""
-    if model is not None:
-        return parameter_names(unwrap_model(model))
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    return {
-        parameter: [name]
-        for group in groups
-        for parameter, name in zip(group["params"], group.get("param_names", ()), strict=False)
-    }
+def _name_source(optimizers: Sequence[Optimizer], model: nn.Module | None) -> NameSource:
+    """Give the names that a model gives to its parameters, or else those that optimizers keep."""
+    if model is None:
+        return partial(kept_names, optimizers)
+    return lambda: parameter_names(unwrap_model(model))
 
 
 def _place() -> tuple[int, int]:
