@@ -219,6 +219,11 @@ class RollLog:
         self.flush()
         self.path = None
 
+    def abandon(self) -> None:
+        """Let go of the file without writing what is pending, as others write it now."""
+        self._pending.clear()
+        self.path = None
+
     def state_dict(self) -> dict[str, Any]:
         """The tallies as plain values."""
         return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +17,7 @@ from lightning_dice.records import RollLog
 from lightning_dice.rules import Roll
 from lightning_dice.scope import NameSource, SlotTable
 from lightning_dice.steps import ScaledSteps
+from lightning_dice.watch import Watch
 from lightning_dice.windows import Windows
 
 
@@ -60,6 +63,7 @@ class Rolling:
         self._windows = Windows()
         self._per_mini_batch = choices.granularity == "per_mini_batch"
         self.steps: list[ScaledSteps] = []
+        self.watch: Watch | None = None
 
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
@@ -71,7 +75,7 @@ class Rolling:
             return newest[self._replica]
         return newest[0] if self._choices.scope == "model" else list(newest)
 
-    def attach(self, optimizers: Iterable[Optimizer], names: NameSource) -> None:
+    def attach(self, optimizers: Sequence[Optimizer], names: NameSource) -> None:
         """Scale the steps of ``optimizers``, and of no others.
 
         Args:
@@ -85,12 +89,21 @@ class Rolling:
             ScaledSteps(o, choices.target, SlotTable(o, choices.scope, names, choices.chosen))
             for o in optimizers
         ]
+        self.watch = Watch(optimizers, partial(_any_busy, weakref.WeakSet(self.steps)))
+        weakref.finalize(self, self.watch.close)  # also of a loop that ends without a word
 
     def detach(self) -> None:
         """Leave the optimizers as they were."""
         for steps in self.steps:
             steps.remove()
         self.steps = []
+        if self.watch is not None:
+            self.watch.close()
+
+    def check(self) -> None:
+        """Warn if weights have been trained so far without a single roll."""
+        if self.watch is not None:
+            self.watch.check()
 
     def discards(self, index: int, *, step: int) -> bool:
         """Whether nothing will be left of a step of an optimizer, before it is computed.
@@ -116,6 +129,7 @@ class Rolling:
             step: Optimizer steps completed so far.
             batch: Mini-batches completed before the one at hand.
         """
+        self._note_roll()
         if self._per_mini_batch:
             discarded = self.discarded(index, step=step, batch=batch)
             if discarded is not None:
@@ -156,7 +170,16 @@ class Rolling:
             zeroed: Parameters whose gradients others wait for.
             **kwargs: Passed on.
         """
+        self._note_roll()
         # Every rank knows what all of them rolled, so nobody has to be told.
         rolls = self._dice.roll(batch, step=step, batch=batch, slots=range(self._replicas))
         self._windows.rolled(batch, discard=all(roll.discard for roll in rolls))
         scaled_backward(backward, loss, rolls[self._replica].scale, *args, zeroed=zeroed, **kwargs)
+
+    def _note_roll(self) -> None:
+        if self.watch is not None:
+            self.watch.rolled()
+
+
+def _any_busy(steps: Iterable[ScaledSteps]) -> bool:
+    return any(own.busy for own in steps)

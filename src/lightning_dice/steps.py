@@ -14,6 +14,7 @@ from lightning_dice.gradients import Parts, scale_gradients
 from lightning_dice.intercept import intercept, untraced
 from lightning_dice.rules import SettingError
 from lightning_dice.scope import Slots
+from lightning_dice.stages import clears_gradients, stages_of
 from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
 
 Target = Literal["gradient", "update"]
@@ -126,12 +127,18 @@ class ScaledSteps:
         self._warned = False
         self._depth = 0  # a step that calls its base class's has hooks for both
         self._effect: Effect | None = None  # of the step that is being made
+        self._staged: Effect | None = None  # of a step in stages, between two of them
         self._waits = False  # for the last hook before the step, as there is no closure
         self._hooks: list[Any] = []
         if getattr(type(optimizer).step, "hooked", False):  # torch has put its hooks into the class
             self._hooks.append(optimizer.register_step_pre_hook(_Hook(optimizer, self._before)))
             self._hooks.append(optimizer.register_step_post_hook(_Hook(optimizer, self._after)))
-        self._restore = intercept(optimizer, "step", self._step)
+        self._restore = [intercept(optimizer, "step", self._step)]
+        self.busy = False  # a step is being made, by whatever name
+        self._left_out = False  # the step that is made in stages
+        if stages := stages_of(optimizer):
+            self._restore.append(intercept(optimizer, stages.first, self._first))
+            self._restore.append(intercept(optimizer, stages.last, self._last))
 
     @property
     def note(self) -> str:
@@ -154,7 +161,8 @@ class ScaledSteps:
 
     def remove(self) -> None:
         """Leave the optimizer as it was."""
-        self._restore()
+        for restore in self._restore:
+            restore()
         for hook in self._hooks:
             hook.remove()
 
@@ -176,7 +184,10 @@ class ScaledSteps:
         return ScaledLearningRates(self.optimizer, self._rolled)
 
     def _step(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.busy:  # within the last of several stages
+            return inner(*args, **kwargs)
         effect = self._effect = self._begin()
+        self.busy = True
         args, kwargs, found = _after_closure(effect.apply, args, kwargs)
         self._waits, self._depth = not found, 0
         try:
@@ -194,7 +205,57 @@ class ScaledSteps:
             return discarded.result
         finally:
             effect.release()
-            self._effect = self._parts = None
+            self.busy, self._effect, self._parts = False, None, None
+
+    def _first(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make the first of several stages, which moves the weights to where they do not stay.
+
+        The effect of the roll is made before, as it is of the whole way from here. Where nothing
+        is to be left of the step, no stage of it is made.
+        """
+        if self.busy:  # within a step that goes through all stages
+            return inner(*args, **kwargs)
+        self._left_out = self._discards_all()
+        if self._left_out:
+            if clears_gradients(args, kwargs):
+                self.optimizer.zero_grad()
+            return None
+        self._staged = self._begin()
+        self.busy = True
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            self.busy = False
+
+    def _last(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make the last of several stages, from gradients that are final now."""
+        if self.busy:
+            return inner(*args, **kwargs)
+        effect, self._staged = self._staged or self._begin(), None
+        self.busy = True
+        try:
+            if self._left_out:
+                scale_gradients(self._rolled())
+                return None
+            effect.apply()
+            result = inner(*args, **kwargs)
+            effect.finish()
+            return result
+        except _Discarded:
+            return None
+        finally:
+            effect.release()
+            self.busy, self._left_out, self._parts = False, False, None
+
+    def _discards_all(self) -> bool:
+        """Whether no gradient is to reach the optimizer."""
+        if self.target != "gradient" or not self._parts:
+            return False
+        kept = {p for group in self.optimizer.param_groups for p in group["params"]}
+        for parameters, scale in self._parts:
+            if scale is None:
+                kept.difference_update(parameters)
+        return not any(p.requires_grad for p in kept)
 
     def _be_nearest(self) -> None:
         """Be the last hook before the step, as others clip there, and the first after it."""
@@ -205,7 +266,7 @@ class ScaledSteps:
 
     @untraced
     def _before(self) -> None:
-        if self._effect is None and self._depth == 0:
+        if self._effect is None and self._depth == 0 and not self.busy:
             kind = type(self.optimizer).__name__
             raise SettingError("optimizer", kind, _AROUND)
         self._depth += 1

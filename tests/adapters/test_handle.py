@@ -146,13 +146,16 @@ class TestFiles:
             with pytest.raises(SettingError, match=r"rolls\.csv cannot be written there"):
                 train(dice, net, optimizer, 1)
 
-    def test_two_at_once_need_a_file_each(self, tmp_path):
+    def test_two_that_are_stepped_in_turns_need_a_file_each(self, tmp_path):
         first, second = begin(folder=tmp_path), begin(folder=tmp_path)
-        train(first[2], first[0], first[1], 1)
-        with pytest.raises(SettingError, match=r"folder=.*other dice write .* ordinal=1"):
-            train(second[2], second[0], second[1], 1)
-        first[2].remove()
+        train(first[2], first[0], first[1], 3)
         train(second[2], second[0], second[1], 1)
+        with pytest.raises(SettingError, match=r"folder=.*other dice write .* ordinal=1"):
+            train(first[2], first[0], first[1], 1)
+        for dice in (first[2], second[2]):
+            dice.remove()
+        written = [len(list(read_rolls(tmp_path / name))) for name in ("rolls.1.csv", "rolls.csv")]
+        assert written == [3, 1]
 
     def test_one_that_is_removed_twice_leaves_its_files(self, tmp_path):
         net, optimizer, dice = begin(folder=tmp_path, scope="tensor", model=None)

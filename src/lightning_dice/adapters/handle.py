@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -19,27 +19,30 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_dice.adapters.clock import Clock
+from lightning_dice.adapters.owners import dice_of, forget, note
+from lightning_dice.adapters.roll_files import RollFiles
 from lightning_dice.adapters.wrappers import refresh, unwrap, unwrap_model
-from lightning_dice.choices import Choices, Granularity
+from lightning_dice.choices import Choices
 from lightning_dice.intercept import intercept, untraced
 from lightning_dice.ranks import check_same, gather, optimizer_settings
-from lightning_dice.records import RollLog, SlotFile
-from lightning_dice.resuming import check_resume
+from lightning_dice.records import RollLog
+from lightning_dice.resuming import check_resume, differences
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
 from lightning_dice.rules.errors import whole_number
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import NameSource, kept_names, parameter_names
+from lightning_dice.stages import stages_of
 
 _log = logging.getLogger(__name__)
-_attached: weakref.WeakKeyDictionary[Optimizer, dict[int, Granularity]] = (
-    weakref.WeakKeyDictionary()
-)
-"""The saving throws that an optimizer has: their numbers, and what they roll for."""
-_writers: weakref.WeakValueDictionary[Path, DiceHandle] = weakref.WeakValueDictionary()
-"""Who writes which file."""
 MOST_SAVING_THROWS = 1000
 """That one training may have; their numbers are a part of the stream of rolls."""
+_AGAIN = (
+    "the optimizer has these dice already; remove() them first, with "
+    "lightning_dice.adapters.torch_loop.detach(optimizer) where nobody has the handle, or take "
+    "another ordinal"
+)
 
 
 class DiceHandle:
@@ -77,20 +80,18 @@ class DiceHandle:
         self._changes = changes
         self._ordinal = ordinal
         self._names = _name_source(self._optimizers, model)
-        self._check()
+        earlier = self._check()
         self._rank, self._processes = _place()
         self.seed = self._agree()
         self.rolls = RollLog()
-        self._folder = folder if self._rank == 0 else None
-        self._path: Path | None = None
-        self._slots: SlotFile | None = None
-        self._opened = False  # the file, which is left for the first roll, as a state may be loaded
+        written = folder if self._rank == 0 else None
+        self._files = RollFiles(self.rolls, written, ordinal, several=choices.scope != "model")
         self._next_batch = 0  # that the file goes on with
-        self._step = 0  # optimizer steps completed
-        self._batch: int | None = None  # mini-batches begun; nobody may say
-        self._stepping: int | None = None  # the optimizer whose step is being made
-        self._evaluated = False  # a mini-batch was, by the closure of that step
+        self._clock = Clock()
+        self._failure = _last_failure()
         self._undo: list[Callable[[], None]] = []
+        for dice in earlier:
+            self._take_the_place_of(dice)
         try:
             self._attach()
             self._caution()
@@ -106,6 +107,15 @@ class DiceHandle:
     def settings(self) -> dict[str, Any]:
         """Everything that decides the rolls and what they do, as plain values."""
         return self._choices.settings(seed=self.seed)
+
+    @property
+    def over(self) -> bool:
+        """Whether the training that these dice were for has been given up, as far as can be told.
+
+        Who attaches dice to the same optimizer twice in a row has made a mistake. Who does so after
+        some were rolled, or after a cell of a notebook failed, trains anew.
+        """
+        return bool(self.rolls.recent) or _last_failure() != self._failure
 
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
@@ -142,32 +152,32 @@ class DiceHandle:
             >>> weight.grad  # 1 x 8 + 0.95 x 2
             tensor([9.9000])
         """
-        if not self._evaluated:
-            self.begin_mini_batch()
-        self._evaluated = self._stepping is not None
+        clock = self._clock
+        clock.evaluates()
         if self._choices.granularity != "per_mini_batch":
             backward(loss, *args, **kwargs)
             return
         self._open()
-        where = {"step": self._step, "batch": self._at_hand}
+        where = {"step": clock.step, "batch": clock.at_hand}
         waited_for = self._processes > 1 or self._scaler is not None
         groups = (group for o in self._optimizers for group in o.param_groups)
         zeroed = [p for group in groups for p in group["params"]] if waited_for else None
         self._rolling.backward(backward, loss, *args, **where, zeroed=zeroed, **kwargs)
-        if self._stepping is not None:
-            self._rolling.before_step(self._stepping, **where)
+        if clock.stepping is not None:
+            self._rolling.before_step(clock.stepping, **where)
 
     def begin_mini_batch(self) -> None:
         """Count a mini-batch, for the column ``batch`` of rolls; ``backward`` does this by itself.
 
         A loop that says nothing has as many as it has optimizer steps.
         """
-        self._batch = (self._batch or 0) + 1
+        self._clock.begin_mini_batch()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the dice are, as plain values, to be saved with the model's and the optimizer's."""
         self.flush()  # what a checkpoint counts is in the file
-        place = {"step": self._step, "batch": self._batch}
+        self._rolling.check()
+        place = {"step": self._clock.step, "batch": self._clock.batch}
         return {"settings": self.settings, **place, **self.rolls.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -196,15 +206,14 @@ class DiceHandle:
         """
         self.rolls.reset(since=step)
         self._detach()
-        self._step, self._batch, self._opened = step, batch, False
+        self._clock = Clock(step, batch)
+        self._files.again()
         self._next_batch = step if batch is None else batch
         self._attach()
 
     def flush(self) -> None:
         """Write what was rolled so far, where there is a folder."""
-        self.rolls.flush()
-        if self._slots is not None:
-            self._slots.write((steps.slots() for steps in self._rolling.steps), self._names())
+        self._files.write((steps.slots() for steps in self._rolling.steps), self._names)
 
     def remove(self) -> None:
         """Take the dice away, and leave the optimizer as it was; a second time does no harm."""
@@ -212,9 +221,7 @@ class DiceHandle:
             self.flush()
         finally:
             self._detach()
-            self._slots = None
-            if self._path is not None:
-                _writers.pop(self._path, None)
+            self._files.leave()
         self.rolls.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -236,16 +243,33 @@ class DiceHandle:
     # -- the roll -----------------------------------------------------------------------------
 
     def _around_step(self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._stepping is not None:  # within a scaler's step, or a class's own super().step()
-            return inner(*args, **kwargs)
+        if self._clock.stepping is not None and not self._clock.halfway:
+            return inner(*args, **kwargs)  # in a scaler's step, a class's super().step(), a stage
         self._before(index, closure=any(map(callable, (*args, *kwargs.values()))))
-        made = False
+        return self._make(inner, *args, **kwargs)
+
+    def _around_first(
+        self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Begin a step in stages, which is begun again if the last one was not ended."""
+        clock = self._clock
+        if clock.stepping is not None and not clock.halfway:
+            return inner(*args, **kwargs)
+        self._before(index, halfway=True)
         try:
-            result = inner(*args, **kwargs)
-            made = True
-        finally:
-            self._after(made)
-        return result
+            return inner(*args, **kwargs)
+        except BaseException:
+            self._after(made=False)
+            raise
+
+    def _around_last(self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        clock = self._clock
+        if clock.stepping is None:
+            self._before(index)
+        elif not clock.halfway:
+            return inner(*args, **kwargs)
+        clock.halfway = False
+        return self._make(inner, *args, **kwargs)
 
     def _around_scaler(
         self, inner: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any
@@ -255,27 +279,32 @@ class DiceHandle:
                 return self._around_step(index, partial(inner, optimizer), *args, **kwargs)
         return inner(optimizer, *args, **kwargs)
 
+    def _make(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        made = False
+        try:
+            result = inner(*args, **kwargs)
+            made = True
+        finally:
+            self._after(made)
+        return result
+
     @untraced
-    def _before(self, index: int, closure: bool) -> None:
+    def _before(self, index: int, *, closure: bool = False, halfway: bool = False) -> None:
+        clock = self._clock
         self._open()
-        self._stepping = index
-        batch = self._batch if closure and self._batch is not None else self._at_hand
-        self._rolling.before_step(index, step=self._step, batch=batch)
+        clock.begin(index, halfway=halfway)
+        batch = clock.batch if closure and clock.batch is not None else clock.at_hand
+        self._rolling.before_step(index, step=clock.step, batch=batch)
 
     @untraced
     def _after(self, made: bool) -> None:
         self._rolling.forget()  # what a scaler left out
-        self._step += made  # a step that raised may be tried again, and has the same roll then
-        self._stepping, self._evaluated = None, False
-
-    @property
-    def _at_hand(self) -> int:
-        """The mini-batch at hand, or the last one."""
-        return self._step if self._batch is None else max(0, self._batch - 1)
+        self._clock.end(made)  # a step that raised may be tried again, and has the same roll then
 
     # -- helpers ------------------------------------------------------------------------------
 
-    def _check(self) -> None:
+    def _check(self) -> list[DiceHandle]:
+        """Refuse what cannot be rolled for, and return the dice whose place these take."""
         choices = self._choices
         allowed = f"expected a whole number from 0 to {MOST_SAVING_THROWS - 1}"
         if not 0 <= whole_number("ordinal", self._ordinal, allowed) < MOST_SAVING_THROWS:
@@ -287,12 +316,15 @@ class DiceHandle:
                 "of several optimizers it is not known whose mini-batch a loss is; attach to each "
                 "of them, with ordinal=0, 1, ...",
             )
+        earlier: list[DiceHandle] = []
         for index, optimizer in enumerate(self._optimizers):
-            there = _attached.get(optimizer, {})
-            if self._ordinal in there or optimizer in self._optimizers[:index]:
-                again = "the optimizer has these dice already; remove() them first, or take another"
-                raise SettingError("ordinal", self._ordinal, again)
-            if any(granularity != choices.granularity for granularity in there.values()):
+            there = dice_of(optimizer)
+            same = there.pop(self._ordinal, None)
+            if (same is not None and not same.over) or optimizer in self._optimizers[:index]:
+                raise SettingError("ordinal", self._ordinal, _AGAIN)
+            if same is not None and same not in earlier:
+                earlier.append(same)
+            if any(dice._choices.granularity != choices.granularity for dice in there.values()):
                 twice = "the optimizer has dice of the other kind; both would roll for one gradient"
                 raise SettingError("granularity", choices.granularity, f"{twice}; keep one")
         given = next((s for s in ("include", "exclude") if getattr(choices, s)), None)
@@ -306,6 +338,22 @@ class DiceHandle:
                 "the optimizer from model.named_parameters()",
             )
         choices.chosen.check(names.values())
+        return earlier
+
+    def _take_the_place_of(self, earlier: DiceHandle) -> None:
+        """Remove dice of a training that is over, as it is where its cell is run again."""
+        theirs = earlier.settings
+        differ = differences(self._choices.settings(), theirs)
+        count = earlier.rolls.tally.rolls
+        with suppress(SettingError):  # their file matters no more than their training
+            earlier.remove()
+        if differ and not self._rank:
+            had = ", ".join(f"{name}={theirs[name]!r}" for name in differ)
+            warnings.warn(
+                f"these dice take the place of those with {had}, which rolled {count} times; "
+                "attach with ordinal=1 to have both",
+                stacklevel=4,
+            )
 
     def _agree(self) -> int:
         """Refuse processes that differ, and share one seed."""
@@ -326,7 +374,11 @@ class DiceHandle:
         for index, optimizer in enumerate(self._optimizers):
             around = partial(self._around_step, index)
             self._undo.append(intercept(optimizer, "step", around))
-            _attached.setdefault(optimizer, {})[self._ordinal] = self._choices.granularity
+            if stages := stages_of(optimizer):
+                first, last = partial(self._around_first, index), partial(self._around_last, index)
+                self._undo.append(intercept(optimizer, stages.first, first))
+                self._undo.append(intercept(optimizer, stages.last, last))
+            note(optimizer, self._ordinal, self)
         if self._scaler is not None:
             self._undo.append(intercept(self._scaler, "step", self._around_scaler))
         for wrapper in self._given:
@@ -337,7 +389,7 @@ class DiceHandle:
             self._undo.pop()()
         self._rolling.detach()
         for optimizer in self._optimizers:
-            _attached.get(optimizer, {}).pop(self._ordinal, None)
+            forget(optimizer, self._ordinal, self)
 
     def _caution(self) -> None:
         """Say at the start what to expect, once for all processes."""
@@ -356,24 +408,8 @@ class DiceHandle:
 
     def _open(self) -> None:
         """Begin to write where training goes on, which is known with the first roll."""
-        if self._opened or self._folder is None:
-            return
-        stem = "" if self._ordinal == 0 else f"-{self._ordinal + 1}"
-        self._path = (self._folder / f"rolls{stem}.csv").absolute()
-        self._claim(self._path)
-        self.rolls.open(self._path, self._next_batch, self._step)
-        several = self._choices.scope != "model"
-        self._slots = SlotFile(self._folder / f"slots{stem}.csv") if several else None
-        self.flush()
-        self._opened = True
-
-    def _claim(self, path: Path) -> None:
-        """Refuse to write into the file of other dice."""
-        if _writers.get(path, self) is not self:
-            gc.collect()  # of a loop that has ended: handle and optimizer hold each other
-        if _writers.setdefault(path, self) is not self:
-            remedy = f"other dice write {path.name} there; remove() them, or give these ordinal=1"
-            raise SettingError("folder", str(path.parent), f"{remedy} or a folder of their own")
+        if self._files.begin(self._next_batch, self._clock.step):
+            self.flush()
 
 
 def _name_source(optimizers: Sequence[Optimizer], model: nn.Module | None) -> NameSource:
@@ -381,6 +417,11 @@ def _name_source(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Na
     if model is None:
         return partial(kept_names, optimizers)
     return lambda: parameter_names(unwrap_model(model))
+
+
+def _last_failure() -> int:
+    """Tell apart the errors that ended what was typed, which interactive Python keeps."""
+    return id(getattr(sys, "last_traceback", None))
 
 
 def _place() -> tuple[int, int]:

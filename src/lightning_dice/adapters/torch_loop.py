@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lightning_dice.adapters.handle import DiceHandle
+from lightning_dice.adapters.owners import dice_of
+from lightning_dice.adapters.wrappers import unwrap
 from lightning_dice.choices import Choices, Granularity, Ranks
 from lightning_dice.resuming import check_changes
 from lightning_dice.rules import SavingThrow
@@ -113,3 +115,21 @@ def attach(
         folder=None if folder is None else Path(folder),
         ordinal=ordinal,
     )
+
+
+def detach(optimizer: Optimizer | Sequence[Optimizer]) -> None:
+    """Take all dice off an optimizer, as ``handle.remove()`` does where somebody has the handle.
+
+    Args:
+        optimizer: As ``attach`` takes it. One that has no dice is left as it is.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+        >>> _ = attach(optimizer, seed=0)
+        >>> detach(optimizer)
+        >>> dice = attach(optimizer, seed=0)
+    """
+    for one in optimizer if isinstance(optimizer, Sequence) else [optimizer]:
+        for dice in dice_of(unwrap(one).optimizer).values():
+            dice.remove()
