@@ -71,12 +71,12 @@ class Watch:
 
     def close(self) -> None:
         """Check, and watch no longer; a second time does no harm."""
-        self.check()
-        self._said = True
-        self._versions.clear()
         _watches[:] = [ref for ref in _watches if ref() not in (None, self)]
         if not _watches and _hook:
             _hook.pop().remove()
+        self.check()
+        self._said = True
+        self._versions.clear()
 
     def _say(self, message: str) -> None:
         self._said = True

@@ -387,9 +387,9 @@ class DiceHandle:
     def _detach(self) -> None:
         while self._undo:
             self._undo.pop()()
-        self._rolling.detach()
         for optimizer in self._optimizers:
             forget(optimizer, self._ordinal, self)
+        self._rolling.detach()
 
     def _caution(self) -> None:
         """Say at the start what to expect, once for all processes."""
