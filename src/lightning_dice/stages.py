@@ -8,10 +8,11 @@ _NAMES = ("first_step", "second_step", "third_step")
 
 
 class Stages(NamedTuple):
-    """The methods that begin and end a step."""
+    """The methods that begin and end a step, and those between them."""
 
     first: str
     last: str
+    between: tuple[str, ...] = ()
 
 
 def stages_of(optimizer: object) -> Stages | None:
@@ -25,12 +26,14 @@ def stages_of(optimizer: object) -> Stages | None:
         ...     def first_step(self, zero_grad=False): "Climb."
         ...     def second_step(self, zero_grad=False): "Go back, and step."
         >>> stages_of(Sharp())
-        Stages(first='first_step', last='second_step')
+        Stages(first='first_step', last='second_step', between=())
         >>> stages_of("no optimizer") is None
         True
     """
     there = [name for name in _NAMES if callable(getattr(optimizer, name, None))]
-    return Stages(there[0], there[-1]) if there[:2] == list(_NAMES[:2]) else None
+    if there[:2] != list(_NAMES[:2]):
+        return None
+    return Stages(there[0], there[-1], tuple(there[1:-1]))
 
 
 def clears_gradients(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_dice.gradients import Parts, scale_gradients
 from lightning_dice.intercept import intercept, untraced
 from lightning_dice.rules import SettingError
+from lightning_dice.scaled_gradients import Discarded, ScaledGradients
 from lightning_dice.scope import Slots
 from lightning_dice.stages import clears_gradients, stages_of
 from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
@@ -42,52 +41,6 @@ class Effect(Protocol):
 
     def release(self) -> None:
         """At the end, also of a step that raised."""
-
-
-class _Discarded(Exception):  # noqa: N818 - no error: it leaves a step out
-    """Nothing is left of a step; ``result`` is what its closure returned."""
-
-    result: Any = None
-
-
-class _ScaledGradients:
-    """Scales the gradients that a step sees.
-
-    The optimizers of torch pass over a parameter without a gradient, and keep all state with their
-    parameters, so that to take gradients away is a discard. Others may count steps, or mix
-    parameters, as LBFGS does: there the step is not made at all if nothing is left of it, and a
-    parameter that is discarded among others is put back.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, rolled: Callable[[], Parts], known: Parts | None
-    ) -> None:
-        self._rolled = rolled
-        kind = type(optimizer)
-        apart = kind.__module__.startswith("torch.optim.") and kind is not torch.optim.LBFGS
-        self._all = [] if apart else [p for g in optimizer.param_groups for p in g["params"]]
-        self._versions = [p._version for p in self._all]
-        # Some move the weights, evaluate gradients there, and move them back by what these are.
-        self._held = _copies(known or []) if self._all else []
-
-    def apply(self) -> None:
-        parts = self._rolled()
-        scale_gradients(parts)
-        if not self._all or all(scale is not None for _, scale in parts):
-            return
-        unmoved = [p._version for p in self._all] == self._versions
-        if unmoved and all(p.grad is None for p in self._all):
-            raise _Discarded
-        if not self._held:
-            self._held = _copies(parts)
-
-    def finish(self) -> None:
-        with torch.no_grad():
-            for parameter, before in self._held:
-                parameter.copy_(before)
-
-    def release(self) -> None:
-        pass
 
 
 class ScaledSteps:
@@ -139,6 +92,8 @@ class ScaledSteps:
         if stages := stages_of(optimizer):
             self._restore.append(intercept(optimizer, stages.first, self._first))
             self._restore.append(intercept(optimizer, stages.last, self._last))
+            for stage in stages.between:
+                self._restore.append(intercept(optimizer, stage, self._between))
 
     @property
     def note(self) -> str:
@@ -177,7 +132,7 @@ class ScaledSteps:
 
     def _begin(self) -> Effect:
         if self.target == "gradient":
-            return _ScaledGradients(self.optimizer, self._rolled, self._parts)
+            return ScaledGradients(self.optimizer, self._rolled, self._parts)
         if self.copies:
             parameters = [p for slot in self.slots().values() for p in slot]
             return ScaledDifference(parameters, self._rolled)
@@ -199,7 +154,7 @@ class ScaledSteps:
             if self._effect is not None:  # no hook did
                 effect.finish()
             return result
-        except _Discarded as discarded:
+        except Discarded as discarded:
             for hook in tuple(getattr(self.optimizer, "_optimizer_step_post_hooks", {}).values()):
                 hook(self.optimizer, args, kwargs)  # somebody may count on one for every step
             return discarded.result
@@ -227,6 +182,9 @@ class ScaledSteps:
         finally:
             self.busy = False
 
+    def _between(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return None if self._left_out else inner(*args, **kwargs)
+
     def _last(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make the last of several stages, from gradients that are final now."""
         if self.busy:
@@ -241,7 +199,7 @@ class ScaledSteps:
             result = inner(*args, **kwargs)
             effect.finish()
             return result
-        except _Discarded:
+        except Discarded:
             return None
         finally:
             effect.release()
@@ -301,12 +259,6 @@ class _Hook:
         return _Hook, (None, None)
 
 
-def _copies(parts: Parts) -> list[tuple[Tensor, Tensor]]:
-    """What is discarded, and what it is now."""
-    discarded = (p for parameters, scale in parts if scale is None for p in parameters)
-    return [(p, p.detach().clone()) for p in discarded]
-
-
 def _after_closure(
     apply: Callable[[], None], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
@@ -320,7 +272,7 @@ def _after_closure(
             result = closure()
             try:
                 apply()
-            except _Discarded as discarded:
+            except Discarded as discarded:
                 discarded.result = result
                 raise
             return result

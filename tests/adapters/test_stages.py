@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 
 from lightning_dice import SavingThrow
 from lightning_dice.adapters.torch_loop import attach
@@ -237,6 +238,50 @@ def test_scale_1_changes_no_bit_and_nothing_is_left_behind():
                 in_stages(net, optimizer, batch)
     assert same(*(net.parameters() for net in nets))
     assert set(vars(optimizers[0])) == attributes
+
+
+@pytest.mark.parametrize("target", ["gradient", "update"])
+@pytest.mark.parametrize("name", ["BSAM", "LookSAM", "WSAM"])
+@pytest.mark.filterwarnings("ignore:.*every update is discarded")
+def test_a_discard_by_those_that_have_more_stages_or_leave_some_out(name, target):
+    package = pytest.importorskip("pytorch_optimizer")
+    net = network()
+    made = {
+        "BSAM": lambda: package.BSAM(net.parameters(), num_data=48, lr=0.1),
+        "LookSAM": lambda: package.LookSAM(net.parameters(), torch.optim.SGD, lr=0.1, k=3),
+        "WSAM": lambda: package.WSAM(net, net.parameters(), torch.optim.SGD, lr=0.1),
+    }
+    optimizer = made[name]()
+    dice = attach(optimizer, SavingThrow("d2", 1, [None, None]), target=target, seed=0)
+    before = [p.detach().clone() for p in net.parameters()]
+    for batch in data():
+        for stage in ("first_step", "second_step", "third_step"):
+            if hasattr(optimizer, stage):
+                optimizer.zero_grad()
+                loss_of(net, batch).backward()
+                getattr(optimizer, stage)()
+    assert same(net.parameters(), before)
+    assert len(dice.rolls.recent) == 12
+
+
+def test_in_a_wrapper_of_fabrics():
+    nets, moved = (network(), network()), []
+    for net, wrapped in zip(nets, (False, True), strict=True):
+        model, optimizer = net, Sharp(net.parameters(), sgd)
+        if wrapped:
+            fabric = Fabric(accelerator="cpu", devices=1)
+            model, optimizer = fabric.setup(net, optimizer)
+        dice = attach(optimizer, THROW, target="update", seed=1)
+        for batch in data():
+            in_stages(model, optimizer, batch)
+        dice.remove()
+        moved.append(scales_of(dice))
+        before = [p.detach().clone() for p in net.parameters()]
+        in_stages(model, optimizer, data()[0])
+        assert not same(net.parameters(), before)
+        assert len(dice.rolls.recent) == 12
+    assert moved[0] == moved[1]
+    assert same(*(net.parameters() for net in nets))
 
 
 def test_the_optimizer_inside_may_have_the_dice():

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -15,34 +12,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_dice.adapters.admission import agree, check, last_failure, place
 from lightning_dice.adapters.clock import Clock
-from lightning_dice.adapters.owners import dice_of, forget, note
+from lightning_dice.adapters.driver import Driver
+from lightning_dice.adapters.owners import forget, note
 from lightning_dice.adapters.roll_files import RollFiles
-from lightning_dice.adapters.wrappers import refresh, unwrap, unwrap_model
+from lightning_dice.adapters.wrappers import unwrap, unwrap_model
 from lightning_dice.choices import Choices
-from lightning_dice.intercept import intercept, untraced
-from lightning_dice.ranks import check_same, gather, optimizer_settings
+from lightning_dice.intercept import untraced
 from lightning_dice.records import RollLog
 from lightning_dice.resuming import check_resume, differences
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
-from lightning_dice.rules.errors import whole_number
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import NameSource, kept_names, parameter_names
-from lightning_dice.stages import stages_of
 
 _log = logging.getLogger(__name__)
-MOST_SAVING_THROWS = 1000
-"""That one training may have; their numbers are a part of the stream of rolls."""
-_AGAIN = (
-    "the optimizer has these dice already; remove() them first, with "
-    "lightning_dice.adapters.torch_loop.detach(optimizer) where nobody has the handle, or take "
-    "another ordinal"
-)
 
 
 class DiceHandle:
@@ -80,16 +68,15 @@ class DiceHandle:
         self._changes = changes
         self._ordinal = ordinal
         self._names = _name_source(self._optimizers, model)
-        earlier = self._check()
-        self._rank, self._processes = _place()
-        self.seed = self._agree()
+        earlier = check(self._optimizers, choices, ordinal, self._names)
+        self._rank, self._processes = place()
+        self.seed = agree(self._optimizers, choices, changes, ordinal, self._processes)
         self.rolls = RollLog()
         written = folder if self._rank == 0 else None
         self._files = RollFiles(self.rolls, written, ordinal, several=choices.scope != "model")
         self._next_batch = 0  # that the file goes on with
         self._clock = Clock()
-        self._failure = _last_failure()
-        self._undo: list[Callable[[], None]] = []
+        self._failure = last_failure()
         for dice in earlier:
             self._take_the_place_of(dice)
         try:
@@ -115,7 +102,7 @@ class DiceHandle:
         Who attaches dice to the same optimizer twice in a row has made a mistake. Who does so after
         some were rolled, or after a cell of a notebook failed, trains anew.
         """
-        return bool(self.rolls.recent) or _last_failure() != self._failure
+        return bool(self.rolls.recent) or last_failure() != self._failure
 
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
@@ -240,105 +227,7 @@ class DiceHandle:
         with suppress(SettingError) if error else nullcontext():  # the error at hand matters more
             self.remove()
 
-    # -- the roll -----------------------------------------------------------------------------
-
-    def _around_step(self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._clock.stepping is not None and not self._clock.halfway:
-            return inner(*args, **kwargs)  # in a scaler's step, a class's super().step(), a stage
-        self._before(index, closure=any(map(callable, (*args, *kwargs.values()))))
-        return self._make(inner, *args, **kwargs)
-
-    def _around_first(
-        self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Any:
-        """Begin a step in stages, which is begun again if the last one was not ended."""
-        clock = self._clock
-        if clock.stepping is not None and not clock.halfway:
-            return inner(*args, **kwargs)
-        self._before(index, halfway=True)
-        try:
-            return inner(*args, **kwargs)
-        except BaseException:
-            self._after(made=False)
-            raise
-
-    def _around_last(self, index: int, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        clock = self._clock
-        if clock.stepping is None:
-            self._before(index)
-        elif not clock.halfway:
-            return inner(*args, **kwargs)
-        clock.halfway = False
-        return self._make(inner, *args, **kwargs)
-
-    def _around_scaler(
-        self, inner: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        for index, own in enumerate(self._optimizers):
-            if own is optimizer:
-                return self._around_step(index, partial(inner, optimizer), *args, **kwargs)
-        return inner(optimizer, *args, **kwargs)
-
-    def _make(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        made = False
-        try:
-            result = inner(*args, **kwargs)
-            made = True
-        finally:
-            self._after(made)
-        return result
-
-    @untraced
-    def _before(self, index: int, *, closure: bool = False, halfway: bool = False) -> None:
-        clock = self._clock
-        self._open()
-        clock.begin(index, halfway=halfway)
-        batch = clock.batch if closure and clock.batch is not None else clock.at_hand
-        self._rolling.before_step(index, step=clock.step, batch=batch)
-
-    @untraced
-    def _after(self, made: bool) -> None:
-        self._rolling.forget()  # what a scaler left out
-        self._clock.end(made)  # a step that raised may be tried again, and has the same roll then
-
     # -- helpers ------------------------------------------------------------------------------
-
-    def _check(self) -> list[DiceHandle]:
-        """Refuse what cannot be rolled for, and return the dice whose place these take."""
-        choices = self._choices
-        allowed = f"expected a whole number from 0 to {MOST_SAVING_THROWS - 1}"
-        if not 0 <= whole_number("ordinal", self._ordinal, allowed) < MOST_SAVING_THROWS:
-            raise SettingError("ordinal", self._ordinal, allowed)
-        if len(self._optimizers) > 1 and choices.granularity == "per_mini_batch":
-            raise SettingError(
-                "granularity",
-                "per_mini_batch",
-                "of several optimizers it is not known whose mini-batch a loss is; attach to each "
-                "of them, with ordinal=0, 1, ...",
-            )
-        earlier: list[DiceHandle] = []
-        for index, optimizer in enumerate(self._optimizers):
-            there = dice_of(optimizer)
-            same = there.pop(self._ordinal, None)
-            if (same is not None and not same.over) or optimizer in self._optimizers[:index]:
-                raise SettingError("ordinal", self._ordinal, _AGAIN)
-            if same is not None and same not in earlier:
-                earlier.append(same)
-            if any(dice._choices.granularity != choices.granularity for dice in there.values()):
-                twice = "the optimizer has dice of the other kind; both would roll for one gradient"
-                raise SettingError("granularity", choices.granularity, f"{twice}; keep one")
-        given = next((s for s in ("include", "exclude") if getattr(choices, s)), None)
-        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
-        names = self._names()
-        if given and not any(p in names for group in groups for p in group["params"]):
-            raise SettingError(
-                given,
-                getattr(choices, given),
-                "the optimizer's parameters have no names; give model= as it is trained, or make "
-                "the optimizer from model.named_parameters()",
-            )
-        choices.chosen.check(names.values())
-        return earlier
 
     def _take_the_place_of(self, earlier: DiceHandle) -> None:
         """Remove dice of a training that is over, as it is where its cell is run again."""
@@ -355,38 +244,22 @@ class DiceHandle:
                 stacklevel=4,
             )
 
-    def _agree(self) -> int:
-        """Refuse processes that differ, and share one seed."""
-        drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
-        mine = {**self._choices.settings(), "changes": self._changes, "ordinal": self._ordinal}
-        ranks = gather((mine, optimizer_settings(self._optimizers), drawn), self._processes)
-        check_same([own for own, _, _ in ranks])
-        check_same([made for _, made, _ in ranks])
-        return ranks[0][2] if self._choices.seed is None else self._choices.seed
-
     def _attach(self) -> None:
         apart = self._choices.ranks == "independent"
         replica = (self._rank, self._processes) if apart else (0, 1)
         self._rolling = Rolling(
             self._choices, self.seed, self.rolls, ordinal=self._ordinal, replica=replica
         )
+        self._driver = Driver(
+            self._given, self._optimizers, self._scaler, self._rolling, self._clock, self._open
+        )
         self._rolling.attach(self._optimizers, self._names)
-        for index, optimizer in enumerate(self._optimizers):
-            around = partial(self._around_step, index)
-            self._undo.append(intercept(optimizer, "step", around))
-            if stages := stages_of(optimizer):
-                first, last = partial(self._around_first, index), partial(self._around_last, index)
-                self._undo.append(intercept(optimizer, stages.first, first))
-                self._undo.append(intercept(optimizer, stages.last, last))
+        self._driver.attach()
+        for optimizer in self._optimizers:
             note(optimizer, self._ordinal, self)
-        if self._scaler is not None:
-            self._undo.append(intercept(self._scaler, "step", self._around_scaler))
-        for wrapper in self._given:
-            refresh(wrapper)
 
     def _detach(self) -> None:
-        while self._undo:
-            self._undo.pop()()
+        self._driver.remove()
         for optimizer in self._optimizers:
             forget(optimizer, self._ordinal, self)
         self._rolling.detach()
@@ -417,15 +290,3 @@ def _name_source(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Na
     if model is None:
         return partial(kept_names, optimizers)
     return lambda: parameter_names(unwrap_model(model))
-
-
-def _last_failure() -> int:
-    """Tell apart the errors that ended what was typed, which interactive Python keeps."""
-    return id(getattr(sys, "last_traceback", None))
-
-
-def _place() -> tuple[int, int]:
-    """The rank of this process, and how many there are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
