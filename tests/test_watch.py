@@ -5,10 +5,11 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 
-from lightning_dice import SavingThrow
+from lightning_dice import SavingThrow, SavingThrowCallback
 from lightning_dice.adapters.torch_loop import attach
-from support.toy import adamw, data, loss_of, network, sgd
+from support.toy import adamw, data, loader, loss_of, network, quiet_trainer, sgd
 
 THROW = SavingThrow("d20", threshold=10)
 BY_ANOTHER = r"SGD steps the parameters of AdamW, which has the dice, and nothing is rolled"
@@ -117,6 +118,20 @@ class TestSilence:
         dice.remove()
         assert len(dice.rolls.recent) == 5
 
+    def test_an_optimizer_inside_another_that_has_dice_too(self):
+        """As where a model is trained again, and the dice of its first training are still there."""
+        net, optimizer, _ = begin()
+        steps(net, optimizer.step)
+
+        class Wraps(Hidden):
+            def step(self, closure=None):
+                self.inside.step()
+
+        second = Wraps(net.parameters())
+        dice = attach(second, THROW, seed=0)
+        steps(net, second.step)
+        assert len(dice.rolls.recent) == 5
+
     def test_optimizers_of_other_parameters_and_of_other_dice(self):
         net, optimizer, dice = begin()
         steps(network(), sgd(network().parameters()).step)
@@ -131,6 +146,47 @@ class TestSilence:
         steps(net, optimizer.step)
         dice.remove()
         steps(net, sgd(net.parameters()).step)
+
+
+class ByHand(LightningModule):
+    """Optimizes by itself, by a step that Lightning does not see."""
+
+    automatic_optimization = False
+
+    def __init__(self, make, step):
+        super().__init__()
+        self.net, self.make, self.by = network(), make, step
+
+    def configure_optimizers(self):
+        return self.make(self.net.parameters())
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss_of(self.net, batch))
+        self.by(optimizer)
+
+
+BY_LIGHTNING = {
+    "the optimizer inside its wrapper": (
+        adamw,
+        lambda o: o.optimizer.step(),
+        "without|nothing was",
+    ),
+    "one inside it": (Hidden, lambda o: o.inside.step(), "SGD steps the parameters of Hidden"),
+    "one with another name": (Hidden, lambda o: o.update(), "SGD steps the parameters of Hidden"),
+}
+
+
+@pytest.mark.parametrize("how", BY_LIGHTNING)
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_in_lightning(how, target):
+    make, step, said = BY_LIGHTNING[how]
+    dice = SavingThrowCallback(THROW, target=target, seed=0)
+    with pytest.warns(UserWarning, match=said) as caught:
+        quiet_trainer([dice], max_steps=-1, max_epochs=1).fit(ByHand(make, step), loader())
+    assert len([w for w in caught if "roll" in str(w.message)]) == 1
+    assert not dice.rolls.tally.rolls
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")

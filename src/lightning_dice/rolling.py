@@ -65,6 +65,10 @@ class Rolling:
         self.steps: list[ScaledSteps] = []
         self.watch: Watch | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be ``None`` in a copy of whoever drives this: a copy has no optimizers to roll for."""
+        return type(None), ()
+
     @property
     def last_roll(self) -> Roll | list[Roll] | None:
         """The newest roll, or with a scope of several slots the list of them; ``None`` before."""

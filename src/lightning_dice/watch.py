@@ -33,10 +33,11 @@ class Watch:
     def __init__(self, optimizers: Sequence[Any], busy: Callable[[], bool]) -> None:
         self._kinds = " and ".join(dict.fromkeys(type(o).__name__ for o in optimizers))
         self._own = {id(optimizer) for optimizer in optimizers}
-        self._busy = busy
+        self.busy = busy
         parameters = {p for o in optimizers for group in o.param_groups for p in group["params"]}
         self._versions = [(p, p._version) for p in parameters if p.requires_grad]
-        self._rolled = self._said = False
+        self._stepped = False  # with a roll, or as whoever scales the steps has to say
+        self._said = False
         self._others = 0  # steps by others since the last roll
         self._known: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
         if not _hook:
@@ -45,24 +46,27 @@ class Watch:
 
     def rolled(self) -> None:
         """Note that something was rolled."""
-        self._rolled, self._others = True, 0
+        self._stepped, self._others = True, 0
 
     def stepped(self, optimizer: Any) -> None:
-        """Note a step of any optimizer."""
-        if id(optimizer) in self._own or self._said or self._busy() or not self._shares(optimizer):
+        """Note a step of any optimizer, which may be within the step of one that has dice."""
+        if id(optimizer) in self._own:
+            self._stepped = True
+            return
+        if self._said or not self._shares(optimizer) or any(w.busy() for w in _live()):
             return
         self._others += 1
         if self._others == PATIENCE:
             other = type(optimizer).__name__
             self._say(
                 f"{other} steps the parameters of {self._kinds}, which has the dice, and nothing "
-                f"is rolled for that; give the dice to this {other}, or step the {self._kinds} "
-                "itself: call its step()"
+                f"is rolled for that; give the dice to this {other}, call step() of the "
+                f"{self._kinds}, or remove() the dice if that is meant"
             )
 
     def check(self) -> None:
-        """Warn if nothing was ever rolled, and yet there was training."""
-        if not (self._rolled or self._said) and (self._others or self._trained()):
+        """Warn if no step was ever made, and yet there was training."""
+        if not (self._stepped or self._said) and (self._others or self._trained()):
             self._say(
                 f"the parameters of {self._kinds} were trained and nothing was rolled for them, "
                 "as its step() was never called; call it, or give the dice to the optimizer whose "
@@ -84,7 +88,7 @@ class Watch:
 
     def _shares(self, optimizer: Any) -> bool:
         """Whether an optimizer has parameters that are watched, and no dice of its own."""
-        if any(id(optimizer) in watch._own for ref in _watches if (watch := ref()) is not None):
+        if any(id(optimizer) in watch._own for watch in _live()):
             return False
         if optimizer not in self._known:
             own = {id(parameter) for parameter, _ in self._versions}
@@ -106,3 +110,7 @@ def _after_any_step(optimizer: Any, *_: Any) -> None:
     for ref in tuple(_watches):
         if (watch := ref()) is not None:
             watch.stepped(optimizer)
+
+
+def _live() -> list[Watch]:
+    return [watch for ref in tuple(_watches) if (watch := ref()) is not None]

@@ -67,3 +67,20 @@ def test_a_copy_that_is_made_within_a_mini_batch_propagates_its_true_loss(way, s
     twin.backward(twin.layer(torch.ones(2, 4)).square().mean())
     assert (net.backwards, twin.backwards) == (before[0], before[1] + 1)
     assert "backward" not in vars(twin)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_callback_that_is_copied_in_training_is_one_that_trains_nothing(settings, way):
+    class Copies(Callback):
+        def on_train_batch_end(self, *_):
+            self.twin = way(dice)
+
+    dice, copies = SavingThrowCallback(SavingThrow("d20", 10), seed=3, **settings), Copies()
+    quiet_trainer([dice, copies], max_steps=6).fit(Net(), DataLoader(torch.randn(48, 4), 4))
+    assert copies.twin.settings == dice.settings
+    assert copies.twin.last_roll is None
+    assert dice.rolls.tally.rolls == 6
+    trainer = quiet_trainer([copies.twin], max_steps=6)
+    trainer.fit(Net(), DataLoader(torch.randn(48, 4), 4))
+    assert copies.twin.rolls.tally.counts == dice.rolls.tally.counts

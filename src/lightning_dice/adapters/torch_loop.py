@@ -42,7 +42,11 @@ def attach(
 
     The roll acts inside the step, so that whatever is done to gradients before it, unscaling and
     clipping among them, has been done. It may be called before or after schedulers are made, and
-    whatever ``step`` is given a closure. A deep copy of the optimizer has no dice.
+    whatever ``step`` is given a closure. An optimizer that is stepped in stages, by ``first_step``
+    and ``second_step``, has one roll for both. A copy of the optimizer has no dice.
+
+    Dice of an earlier training on the same optimizer are replaced if they have rolled, or if a cell
+    of a notebook failed since; files in ``folder`` are taken over from whoever wrote them before.
 
     With several processes all of them call this, with the same settings; a default process group
     that exists by then is used to compare them, once. Training sends no message more.
@@ -77,8 +81,8 @@ def attach(
         A handle to take the dice away, to save and restore them, and to look at rolls.
 
     Raises:
-        SettingError: If a value is outside what is allowed, if the optimizer has these dice
-            already or is DeepSpeed's, or if processes differ; the message names the remedy.
+        SettingError: If a value is outside what is allowed, if the optimizer was just given these
+            dice or is DeepSpeed's, or if processes differ; the message names the remedy.
 
     Example:
         >>> import torch
