@@ -12,8 +12,8 @@ from lightning_dice.adapters.torch_loop import attach
 from support.toy import adamw, data, loader, loss_of, network, quiet_trainer, sgd
 
 THROW = SavingThrow("d20", threshold=10)
-BY_ANOTHER = r"SGD steps the parameters of AdamW, which has the dice, and nothing is rolled"
-NEVER = r"the parameters of AdamW were trained and nothing was rolled for them"
+BY_ANOTHER = r"SGD steps the parameters of AdamW without a roll, .* attach the dice to this SGD"
+NEVER = r"the parameters of AdamW were trained without a single roll"
 
 
 def steps(net, step, count=5):

@@ -1,4 +1,4 @@
-"""Notices that weights move which nothing is rolled for, so that no dice are silent by mistake."""
+"""Warning where weights are trained without a roll, so that no dice are silent by mistake."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Watch:
         self.busy = busy
         parameters = {p for o in optimizers for group in o.param_groups for p in group["params"]}
         self._versions = [(p, p._version) for p in parameters if p.requires_grad]
-        self._stepped = False  # with a roll, or as whoever scales the steps has to say
+        self._stepped = False  # with a roll, or with a warning of ScaledSteps
         self._said = False
         self._others = 0  # steps by others since the last roll
         self._known: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
@@ -59,18 +59,18 @@ class Watch:
         if self._others == PATIENCE:
             other = type(optimizer).__name__
             self._say(
-                f"{other} steps the parameters of {self._kinds}, which has the dice, and nothing "
-                f"is rolled for that; give the dice to this {other}, call step() of the "
-                f"{self._kinds}, or remove() the dice if that is meant"
+                f"{other} steps the parameters of {self._kinds} without a roll, because only "
+                f"{self._kinds} has dice; attach the dice to this {other}, call step() of "
+                f"{self._kinds}, or remove() the dice if this is intended"
             )
 
     def check(self) -> None:
         """Warn if no step was ever made, and yet there was training."""
         if not (self._stepped or self._said) and (self._others or self._trained()):
             self._say(
-                f"the parameters of {self._kinds} were trained and nothing was rolled for them, "
-                "as its step() was never called; call it, or give the dice to the optimizer whose "
-                "step() is called"
+                f"the parameters of {self._kinds} were trained without a single roll, because its "
+                "step() was never called; call it, or attach the dice to the optimizer whose "
+                "step() your loop calls"
             )
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Watch:
         warnings.warn(message, stacklevel=2)
 
     def _shares(self, optimizer: Any) -> bool:
-        """Whether an optimizer has parameters that are watched, and no dice of its own."""
+        """Return whether an optimizer without dice has parameters that are watched."""
         if any(id(optimizer) in watch._own for watch in _live()):
             return False
         if optimizer not in self._known:
@@ -97,7 +97,7 @@ class Watch:
         return self._known[optimizer]
 
     def _trained(self) -> bool:
-        """Whether weights were written to as by training; to load them is to write to them once."""
+        """Return whether weights were written to as training does; loading writes to them once."""
         return any(
             parameter._version - before >= (PATIENCE if parameter.grad is None else 1)
             for parameter, before in self._versions

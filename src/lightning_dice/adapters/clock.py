@@ -1,4 +1,4 @@
-"""How far a loop of one's own is, as far as it can be told from outside."""
+"""Counts of the steps and mini-batches of a loop, as seen from outside."""
 
 from __future__ import annotations
 

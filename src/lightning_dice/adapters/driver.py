@@ -1,4 +1,4 @@
-"""Where a loop of one's own comes by the dice: in the steps of its optimizers."""
+"""The layers around the steps of a loop's optimizers, which make the rolls."""
 
 from __future__ import annotations
 

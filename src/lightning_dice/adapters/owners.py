@@ -1,4 +1,4 @@
-"""Which dice an optimizer has, whoever holds their handles."""
+"""A registry of the dice that each optimizer has."""
 
 from __future__ import annotations
 
