@@ -37,5 +37,5 @@ def stages_of(optimizer: object) -> Stages | None:
 
 
 def clears_gradients(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether a stage is asked to clear gradients when it is through: ``zero_grad``, its first."""
+    """Return whether a stage is asked to clear gradients at its end, by ``zero_grad``."""
     return bool(kwargs.get("zero_grad", args[0] if args else False))

@@ -25,8 +25,8 @@ MOST_SAVING_THROWS = 1000
 """That one training may have; their numbers are a part of the stream of rolls."""
 _AGAIN = (
     "the optimizer has these dice already; remove() them first, with "
-    "lightning_dice.adapters.torch_loop.detach(optimizer) where the handle is lost, or take another "
-    "ordinal"
+    "lightning_dice.adapters.torch_loop.detach(optimizer) where the handle is lost, or take "
+    "another ordinal"
 )
 
 
