@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -35,12 +36,11 @@ from lightning_dice.trained_task import describe_training
 from lightning_dice.trainer_state import (
     batches_done,
     clips,
-    local_folder,
     log_address,
     log_at_batch_end,
     logs_now,
 )
-from lightning_dice.training_files import TrainingFiles, numbered
+from lightning_dice.training_files import TrainingFiles, local_folder, numbered
 
 
 class SavingThrowCallback(Callback):
@@ -438,7 +438,7 @@ class SavingThrowCallback(Callback):
 
     def _write(self, pl_module: LightningModule) -> None:
         if self._files is not None and self._attached:
-            self._files.write(self._attached.slots(), parameter_names(pl_module))
+            self._files.write(self._attached.slots(), partial(parameter_names, pl_module))
 
     def _describe(
         self,

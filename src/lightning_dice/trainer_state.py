@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import fsspec
 import torch
-from fsspec.utils import get_protocol
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
@@ -104,21 +101,6 @@ def log_address(trainer: Trainer) -> str | None:
         return None
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return os.path.join(logger.save_dir, str(logger.name), version)  # noqa: PTH118 - may be a URL
-
-
-def local_folder(address: str) -> Path | None:
-    """Return the folder of this machine that ``address`` names; ``None`` if it is elsewhere.
-
-    Example:
-        >>> local_folder("s3://bucket/run") is None
-        True
-        >>> local_folder("file:///tmp/run") == local_folder("/tmp/run") == Path("/tmp/run")
-        True
-    """
-    protocol = get_protocol(address)
-    if protocol not in ("file", "local"):
-        return None
-    return Path(str(fsspec.core.strip_protocol(address))) if "://" in address else Path(address)
 
 
 def last_metrics(trainer: Trainer) -> dict[str, float]:

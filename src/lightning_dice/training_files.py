@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import fsspec
+from fsspec.utils import get_protocol
 
 from lightning_dice.pages import write_json
 from lightning_dice.records import RollLog, SlotFile, unwritable
@@ -14,6 +17,21 @@ from lightning_dice.records import RollLog, SlotFile, unwritable
 FORMAT = 1
 """The format of ``saving_throw.json`` and ``summary.json``."""
 SUMMARY = "summary.json"
+
+
+def local_folder(address: str) -> Path | None:
+    """Return the folder of this machine that ``address`` names; ``None`` if it is elsewhere.
+
+    Example:
+        >>> local_folder("s3://bucket/run") is None
+        True
+        >>> local_folder("file:///tmp/run") == local_folder("/tmp/run") == Path("/tmp/run")
+        True
+    """
+    protocol = get_protocol(address)
+    if protocol not in ("file", "local"):
+        return None
+    return Path(str(fsspec.core.strip_protocol(address))) if "://" in address else Path(address)
 
 
 def numbered(stem: str, ordinal: int) -> str:
@@ -49,6 +67,11 @@ class TrainingFiles:
         self._slots = SlotFile(slots) if several else None
         self._started, self._clock = datetime.now(UTC), time.monotonic()
 
+    @property
+    def rolls_path(self) -> Path:
+        """The file of the rolls, as no other name for it is."""
+        return self._rolls_path.absolute()
+
     def open(self, next_batch: int, next_step: int) -> None:
         """Write rolls from here on.
 
@@ -64,20 +87,20 @@ class TrainingFiles:
     def write(
         self,
         slots: Iterable[Mapping[int, Iterable[Hashable]]],
-        names: Mapping[Any, Sequence[str]],
+        names: Callable[[], Mapping[Any, Sequence[str]]],
     ) -> None:
         """Write the rolls that are pending, and the slots if they have changed.
 
         Args:
             slots: For each optimizer its parameters by slot.
-            names: The names of parameters.
+            names: Gives the names of parameters.
 
         Raises:
             SettingError: If they cannot be written.
         """
         self._rolls.flush()
         if self._slots is not None:
-            self._slots.write(slots, names)
+            self._slots.write(slots, names())
 
     def describe(
         self, status: str, description: Mapping[str, Any], error: BaseException | None = None

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lightning_dice.rules import SettingError
-from lightning_dice.trainer_state import lightning_class, local_folder
+from lightning_dice.trainer_state import lightning_class
+from lightning_dice.training_files import local_folder
 from lightning_dice.trajectory_file import FEWEST, TrajectoryFile
 
 _BYTES = 2

@@ -128,7 +128,8 @@ class TestFiles:
             net, optimizer, dice = begin(folder=tmp_path)
             train(dice, net, optimizer, 3)
             dice.remove()
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["rolls.1.csv", "rolls.csv"]
+        names = ["rolls.1.csv", "rolls.csv", "saving_throw.json"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == names
 
     def test_another_saving_throw_has_a_file_of_its_own(self, tmp_path):
         net, optimizer, dice = begin(folder=tmp_path)

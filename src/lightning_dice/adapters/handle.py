@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,10 @@ from lightning_dice.adapters.owners import forget, note
 from lightning_dice.adapters.roll_files import RollFiles
 from lightning_dice.adapters.wrappers import unwrap, unwrap_model
 from lightning_dice.choices import Choices
+from lightning_dice.described import describe_optimizers, describe_versions
 from lightning_dice.intercept import untraced
 from lightning_dice.records import RollLog
+from lightning_dice.response import gradient_notice
 from lightning_dice.resuming import check_resume, differences
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
@@ -67,6 +70,7 @@ class DiceHandle:
         self._choices = choices
         self._changes = changes
         self._ordinal = ordinal
+        self._model = None if model is None else type(unwrap_model(model)).__name__
         self._names = _name_source(self._optimizers, model)
         earlier = check(self._optimizers, choices, ordinal, self._names)
         self._rank, self._processes = place()
@@ -86,7 +90,7 @@ class DiceHandle:
             self._detach()
             raise
         # A loop that ends without a word, or by an error, loses no roll.
-        weakref.finalize(self, self.rolls.close)
+        weakref.finalize(self, self._files.end)
 
     # -- for users ----------------------------------------------------------------------------
 
@@ -163,6 +167,7 @@ class DiceHandle:
     def state_dict(self) -> dict[str, Any]:
         """Where the dice are, as plain values, to be saved with the model's and the optimizer's."""
         self.flush()  # what a checkpoint counts is in the file
+        self._files.describe("running")
         self._rolling.check()
         place = {"step": self._clock.step, "batch": self._clock.batch}
         return {"settings": self.settings, **place, **self.rolls.state_dict()}
@@ -203,9 +208,13 @@ class DiceHandle:
         self._files.write((steps.slots() for steps in self._rolling.steps), self._names)
 
     def remove(self) -> None:
-        """Take the dice away, and leave the optimizer as it was; a second time does no harm."""
+        """Take the dice away, and leave the optimizer as it was; a second time does no harm.
+
+        While an error is handled, the training is described as one that it ended.
+        """
         try:
             self.flush()
+            self._files.describe(*_end_of_training())
         finally:
             self._detach()
             self._files.leave()
@@ -255,6 +264,7 @@ class DiceHandle:
         )
         self._rolling.attach(self._optimizers, self._names)
         self._driver.attach()
+        self._files.about(self._choices.throw, self.settings, self._facts())
         for optimizer in self._optimizers:
             note(optimizer, self._ordinal, self)
 
@@ -275,14 +285,36 @@ class DiceHandle:
         if not any(own.slots() for own in steps):
             nothing = "the optimizer has no parameters that are rolled for, so that nothing will be"
             warnings.warn(f"{nothing}; include some that it has", stacklevel=4)
+        notices = (gradient_notice(own.optimizer, self._choices) for own in steps if own.slots())
+        for notice in dict.fromkeys(notices):
+            if notice is not None:
+                _log.warning(notice)
         for own in steps:
             if own.copies:
                 _log.info(own.note)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is trained, as plain values."""
+        optimizers = describe_optimizers(self._optimizers)
+        names = ", ".join(dict.fromkeys(one["name"] for one in optimizers))
+        return {
+            "task": {"model": self._model, "data": None, "optimizer": names},
+            "optimizers": optimizers,
+            "metrics": {},
+            "versions": describe_versions(("torch", "numpy")),
+        }
 
     def _open(self) -> None:
         """Begin to write where training goes on, which is known with the first roll."""
         if self._files.begin(self._next_batch, self._clock.step):
             self.flush()
+
+
+def _end_of_training() -> tuple[str, BaseException | None]:
+    """Return how a training ends, and the error that ends it."""
+    error = sys.exception()
+    asked = isinstance(error, KeyboardInterrupt | SystemExit)
+    return ("finished" if error is None else "interrupted" if asked else "failed"), error
 
 
 def _name_source(optimizers: Sequence[Optimizer], model: nn.Module | None) -> NameSource:

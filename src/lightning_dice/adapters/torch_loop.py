@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ from torch.optim import Optimizer
 from lightning_dice.adapters.handle import DiceHandle
 from lightning_dice.adapters.owners import dice_of
 from lightning_dice.adapters.wrappers import unwrap
-from lightning_dice.choices import Choices, Granularity, Ranks
+from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
 from lightning_dice.resuming import check_changes
-from lightning_dice.rules import SavingThrow
+from lightning_dice.rules import SavingThrow, SettingError
 from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
+from lightning_dice.training_files import local_folder
 
 
 def attach(
     optimizer: Optimizer | Sequence[Optimizer],
-    throw: SavingThrow | None = None,
+    throw: SavingThrow | Mapping[str, Any] | None = None,
     *,
     granularity: Granularity = Choices.granularity,
     target: Target = Choices.target,
@@ -54,7 +55,7 @@ def attach(
     Args:
         optimizer: The optimizer, also one that Fabric or accelerate has wrapped, or a list of those
             of one training: their steps are counted together, as Lightning counts them.
-        throw: Die, threshold and scaling.
+        throw: Die, threshold and scaling: a ``SavingThrow``, or its settings by name.
         granularity: What one roll belongs to in time: ``"per_accumulation_step"`` (an optimizer
             step) or ``"per_mini_batch"``, whose losses then go through ``handle.backward(loss)``.
         target: As in ``SavingThrowCallback``, as are the following.
@@ -74,7 +75,8 @@ def attach(
             that it leaves out takes its roll with it, as under Lightning and HuggingFace, be the
             optimizer fused or not. ``per_mini_batch`` needs it. Wrapped optimizers bring theirs
             along.
-        folder: Where ``rolls.csv`` is written; without one the newest rolls are kept in memory.
+        folder: Where ``rolls.csv`` and ``saving_throw.json`` are written; without one the newest
+            rolls are kept in memory.
         ordinal: Tells apart several saving throws that share a seed: 0, 1, ...
 
     Returns:
@@ -99,7 +101,7 @@ def attach(
         >>> dice.remove()
     """
     choices = Choices(
-        SavingThrow() if throw is None else throw,
+        SavingThrow() if throw is None else check_throw(throw),
         granularity=granularity,
         target=target,
         scope=scope,
@@ -116,9 +118,17 @@ def attach(
         changes=check_changes(changes, choices.settings()),
         model=model,
         scaler=scaler,
-        folder=None if folder is None else Path(folder),
+        folder=None if folder is None else _local(folder),
         ordinal=ordinal,
     )
+
+
+def _local(folder: str | Path) -> Path:
+    local = local_folder(str(folder))
+    if local is None:
+        remedy = "expected a folder of this machine, as rolls are appended to a local file"
+        raise SettingError("folder", str(folder), f"{remedy}; rolls.recent has the newest ones")
+    return local
 
 
 def detach(optimizer: Optimizer | Sequence[Optimizer]) -> None:
