@@ -347,6 +347,7 @@ def test_a_run_that_did_not_finish_has_no_final_metric(make_run, rolled):
         (2.5, 2.32, "max", True, "0.18 above the bigram baseline of 2.32 (higher is better)"),
         (1.0, 2.32, "max", False, "1.3 below the bigram baseline of 2.32 (higher is better)"),
         (2.32, 2.32, "min", None, "level with the bigram baseline"),
+        (2.319999933242798, 2.32, "min", None, "level with the bigram baseline"),  # float32
     ],
 )
 def test_the_standing_against_the_baseline(make_run, rolled, value, base, mode, better, text):

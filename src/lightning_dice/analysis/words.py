@@ -13,6 +13,7 @@ from lightning_dice.analysis.phrases import (
     plural,
     whole,
 )
+from lightning_dice.analysis.rounding import rounding_error
 from lightning_dice.analysis.run import Run, finite, number, section
 from lightning_dice.rules import LOW_EFFICIENCY
 
@@ -203,9 +204,13 @@ def result(run: Run) -> str:
 def beats_baseline(run: Run) -> bool | None:
     """Whether the final metric is better than the baseline; ``None`` if level or not known."""
     value = finite(run.final(run.metric))
-    if value is None or run.baseline is None or value == run.baseline[1]:
+    if value is None or run.baseline is None or _level(value, run.baseline[1]):
         return None
     return (value > run.baseline[1]) == (run.part("task").get("mode") == "max")
+
+
+def _level(value: float, base: float) -> bool:
+    return abs(value - base) <= rounding_error(base)
 
 
 def against_baseline(run: Run) -> str:
@@ -214,7 +219,7 @@ def against_baseline(run: Run) -> str:
     if value is None or run.baseline is None:
         return ""
     name, base = run.baseline
-    if value == base:
+    if _level(value, base):
         return f"level with the {name} baseline"
     side, gap = ("below" if value < base else "above"), abs(value - base)
     share = _is_share(run.metric, value) and _is_share(run.metric, base)
