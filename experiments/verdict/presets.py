@@ -7,13 +7,13 @@ What has been trained is not trained again; with ``--no-train`` nothing is.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import click
-import numpy as np
 import pandas as pd
 from arms import PLAIN
 from compare import Metric, metric_of
@@ -21,7 +21,7 @@ from scipy import stats
 
 from lightning_dice.analysis.sweep.find import find_runs
 from lightning_dice.analysis.sweep.reading import FINISHED
-from lightning_dice.analysis.sweep.statistics import interval
+from lightning_dice.analysis.sweep.statistics import LEVEL
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = 5
@@ -160,8 +160,8 @@ def table(ends: pd.DataFrame, arms: pd.DataFrame) -> str:
 
 
 def _told(mean: float, deviation: float, count: int, metric: Metric) -> str:
-    low, high = interval(np.array(count), np.array(mean), np.array(deviation))
-    values = (mean, float(low), float(high))
+    low, high = stats.t.interval(LEVEL, count - 1, mean, deviation / math.sqrt(count))
+    values = (mean, low, high)
     if metric.sign > 0:
         return "{:.1f} % ({:.1f} to {:.1f})".format(*(100 * value for value in values))
     return "{:.3f} ({:.3f} to {:.3f})".format(*values)

@@ -98,7 +98,7 @@ def write_run(folder, summary, points=10):
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     metric = summary["task"]["metric"]
-    start, final = summary["baseline"]["value"], summary["metrics"].get(metric)
+    start, final = summary["baseline"]["value"] or 0.0, summary["metrics"].get(metric)
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "step", "train_loss", metric])

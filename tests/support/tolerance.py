@@ -31,7 +31,7 @@ def write_tolerance(
     thresholds=(2, 8, 14),
     scalings=("margin",),
     targets=("update",),
-    seeds=range(3),
+    seeds=range(5),
     spread=0.01,
     task=ACCURACY,
     points=1,

@@ -10,8 +10,10 @@ from scipy import special, stats
 
 from lightning_dice.analysis.sweep.statistics import (
     BETTER,
+    MIN_SEEDS,
     NO_TEST,
     OPEN,
+    TOO_FEW,
     WORSE,
     detectable_effect,
     interval,
@@ -159,7 +161,7 @@ class TestDegenerate:
         sweep.arm([0.9])
         sweep.arm([0.8], control="plain")
         row = compared(sweep.load())
-        self.check(row, NO_TEST)
+        self.check(row, TOO_FEW)
         assert (row.n, row.wins) == (1, 1)
         assert row.difference == pytest.approx(0.1)
 
@@ -208,17 +210,17 @@ class TestDegenerate:
         assert compared(results).lost == 2
 
     def test_values_at_the_edge_of_floats(self, sweep):
-        sweep.arm([1e308, -1e308, 1e308])
-        sweep.arm([-1e308, 1e308, 1.0], control="plain")
+        sweep.arm([1e308, -1e308, *[1e308] * MIN_SEEDS])
+        sweep.arm([-1e308, 1e308, *[1.0] * MIN_SEEDS], control="plain")
         assert compared(sweep.load()).finding in (NO_TEST, OPEN)
 
 
 def test_interval_is_nan_where_there_is_none():
     low, high = interval(
-        np.array([0.0, 1, 2, 2]), np.array([np.nan, 1, 1, 1]), np.array([np.nan, np.nan, 0, 0.1])
+        np.array([0.0, 1, 4, 4]), np.array([np.nan, 1, 1, 1]), np.array([np.nan, np.nan, 0, 0.1])
     )
     assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, True, True, False]
-    assert high[3] - 1 == pytest.approx(t_quantile(1) * 0.1 / math.sqrt(2), rel=1e-9)
+    assert high[3] - 1 == pytest.approx(t_quantile(3) * 0.1 / math.sqrt(4), rel=1e-9)
 
 
 class TestLearned:
@@ -241,12 +243,19 @@ class TestLearned:
 
     @pytest.mark.parametrize(("low", "learned"), [(0.12, True), (0.08, False)])
     def test_without_plain_the_worse_end_has_to_beat_the_baseline(self, sweep, low, learned):
-        _, _, ci_low, _ = by_hand([0.5, 0.51, 0.53])
-        sweep.arm([value - ci_low + low for value in (0.5, 0.51, 0.53)])
+        _, _, ci_low, _ = by_hand([0.5, 0.51, 0.53, 0.52])
+        sweep.arm([value - ci_low + low for value in (0.5, 0.51, 0.53, 0.52)])
+        assert self.learned(sweep) is learned
+
+    @pytest.mark.parametrize(
+        ("finals", "learned"), [([0.2, 0.3], True), ([0.05, 0.09], False), ([0.05, 0.3], None)]
+    )
+    def test_without_plain_a_few_seeds_have_to_agree(self, sweep, finals, learned):
+        sweep.arm(finals)
         assert self.learned(sweep) is learned
 
     def test_a_plain_that_did_not_learn_measures_nothing(self, sweep):
-        sweep.arm([0.5, 0.51])
+        sweep.arm([0.5, 0.51, 0.52, 0.49])
         sweep.arm([0.05, 0.06], control="plain")
         row = arm_of(sweep.load(), "none")
         assert row.learned is (row.ci_low > 0.1)

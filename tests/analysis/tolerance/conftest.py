@@ -10,7 +10,7 @@ from support.tolerance import write_tolerance
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """Two optimizers, two targets, four thresholds, three seeds."""
+    """Two optimizers, two targets, four thresholds, five seeds."""
     path = tmp_path_factory.mktemp("tolerance") / "sweep"
     return write_tolerance(path, thresholds=(2, 8, 11, 14), targets=("gradient", "update")).path
 

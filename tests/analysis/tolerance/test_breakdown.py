@@ -36,7 +36,8 @@ def test_thresholds_over_seeds_with_both_ends(folder, load):
     values = [5, 2, 1, 8]
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert (row["mean"], row["n"], row["below"], row["beyond"]) == (4, 4, 1, 1)
-    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(low), pytest.approx(high))
+    assert low < 1
+    assert (row["ci_low"], row["ci_high"]) == (1, pytest.approx(high))
     odds = [SavingThrow("d20", threshold).odds() for threshold in (5, 2, 8)]
     # The seed that withstands nothing has the odds of plain training.
     assert row["inverse"] == pytest.approx(sum(float(one.inverse) for one in odds) / 4)

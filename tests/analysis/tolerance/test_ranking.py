@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, WORSE
+from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, TOO_FEW, WORSE
 from lightning_dice.analysis.tolerance.ranking import compare_pairs, rank, rank_range
 
 
@@ -61,14 +61,18 @@ def test_a_rank_reaches_as_far_as_others_are_confirmed(findings):
 
 def test_scores_are_means_over_shared_families_and_seeds():
     areas = {
-        0: {0: {1: 0.9, 2: 0.8, 3: 0.1}, 1: {1: 0.7, 2: 0.8}},
-        1: {0: {1: 0.5, 2: 0.3}, 1: {1: 0.5, 2: 0.5, 3: 0.0}, 2: {1: 0.9, 2: 0.9}},
+        0: {0: {**dict.fromkeys(range(1, 5), 0.8), 5: 0.1}, 1: dict.fromkeys(range(1, 5), 0.8)},
+        1: {
+            0: {1: 0.5, 2: 0.3, 3: 0.4, 4: 0.4},
+            1: {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.0},
+            2: dict.fromkeys(range(1, 5), 0.9),
+        },
     }
     ranking = rank(table(areas))
     assert ranking.families == (0, 1)
     rows = ranking.table[["subject", "n", "mean"]].to_numpy().tolist()
-    assert rows == [[0, 2, pytest.approx(0.8)], [1, 2, pytest.approx(0.45)]]
-    low, high = stats.t.interval(0.95, 1, 0.45, stats.sem([0.5, 0.4]))
+    assert rows == [[0, 4, pytest.approx(0.8)], [1, 4, pytest.approx(0.45)]]
+    low, high = stats.t.interval(0.95, 3, 0.45, stats.sem([0.5, 0.4, 0.45, 0.45]))
     sure = ranking.table[["ci_low", "ci_high"]].to_numpy()[1]
     assert sure.tolist() == pytest.approx([low, high])
 
@@ -85,10 +89,21 @@ def test_who_is_far_apart_is_ranked_and_who_is_not_is_tied():
     assert {s: tuple(row) for s, row in found.iterrows()} == {0: (3, 3), 1: (1, 2), 2: (1, 2)}
 
 
-def test_one_seed_ranks_nothing():
-    ranking = rank(table({0: {0: {7: 0.9}}, 1: {0: {7: 0.1}}}))
-    assert ranking.pairs["finding"].tolist() == [NO_TEST]
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_a_few_seeds_rank_nothing(seeds):
+    far = {s: {0: {seed: 0.9 - 0.8 * s + seed / 1e4 for seed in range(seeds)}} for s in (0, 1)}
+    far[0][0][0] += 1e-6  # so that the differences have a spread, and p would be tiny
+    ranking = rank(table(far))
+    assert ranking.pairs["finding"].tolist() == [TOO_FEW]
+    assert ranking.pairs["p"].isna().all()
     assert ranking.table[["best_rank", "worst_rank"]].to_numpy().tolist() == [[1, 2], [1, 2]]
+
+
+def test_scores_of_float32_that_differ_by_rounding_are_tied():
+    exact = {seed: 0.7 + seed / 37 for seed in range(5)}
+    rounded = {seed: float(np.float32(value)) for seed, value in exact.items()}
+    pairs = rank(table({0: {0: exact}, 1: {0: rounded}})).pairs
+    assert (pairs["difference"][0], pairs["finding"][0]) == (0, NO_TEST)
 
 
 def test_the_same_difference_in_every_seed_cannot_be_tested():

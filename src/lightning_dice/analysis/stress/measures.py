@@ -114,8 +114,8 @@ def _tested(own: Measure) -> list[_Tested]:
         _Tested(Measure("calibration error", SHARE, "min"), GOOD, _is("calibration error")),
         _Tested(Measure("SAM sharpness", _NATS, "min"), FLAT, _middle("sam")),
         _Tested(Measure("adaptive sharpness", _NATS, "min"), FLAT, _middle("adaptive")),
-        _Tested(Measure(LARGEST, "", "min"), FLAT, _is("eigenvalue", 1)),
-        _Tested(Measure(TRACE, "", "min"), FLAT, _is("trace")),
+        _Tested(_curvature(LARGEST), FLAT, _is("eigenvalue", 1)),
+        _Tested(_curvature(TRACE), FLAT, _is("trace")),
     ]
 
 
@@ -144,4 +144,9 @@ def _measure(key: pd.Series, own: Measure) -> Measure:
         return Measure(metric, SHARE, "max")
     if metric.startswith(_SHARES):
         return Measure(metric, SHARE, "min" if metric == _SHARES[0] else "max")
-    return Measure(metric, _NATS if "loss" in metric else "", "min")
+    return Measure(metric, _NATS, "min") if "loss" in metric else _curvature(metric)
+
+
+def _curvature(metric: str) -> Measure:
+    """A measure of curvature, which is below 0 where the loss curves downwards."""
+    return Measure(metric, "", "min", from_zero=False)

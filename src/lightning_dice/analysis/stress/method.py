@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_dice.analysis.phrases import counted
 from lightning_dice.analysis.stress.gather import Stress
+from lightning_dice.analysis.sweep.method import FEWEST, POSSIBLE, ROUNDING
 
 _CORRUPTED = {
     "images": (
@@ -53,6 +54,9 @@ def method(stress: Stress) -> list[str]:
         *told,
         "Dice are compared with a control seed by seed: the difference is dice minus control, its "
         "95 % confidence interval and p-value are those of the paired t test.",
+        POSSIBLE,
+        FEWEST,
+        ROUNDING,
         f"Holm's method corrects the p-values of all {counted(size, 'comparison')} of this page "
         "that could be tested; a difference is said to be there where the corrected p is under "
         "0.05 and the interval, which is not corrected, excludes 0. Where only the interval does, "

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lightning_dice.analysis.phrases import NBSP
+from lightning_dice.analysis.rounding import rounding_error
 from lightning_dice.analysis.stress.parts import GOOD, WIDE, Part, context_names
 from lightning_dice.analysis.sweep.gather import Context, Sweep
 from lightning_dice.analysis.sweep.measure import Measure
@@ -19,7 +20,7 @@ NEAR = 0.01
 """How much worse than the best, relative to it, still is as good."""
 FEWEST = 3
 """Rates that it takes to speak of a window."""
-WIDTH = Measure("width of the learning-rate window", "decades", "max")
+WIDTH = Measure("width of the learning-rate window", "decades", "max", from_zero=True)
 
 
 class Window(NamedTuple):
@@ -64,10 +65,11 @@ def window(rates: list[float], values: list[float], mode: str) -> Window | None:
     top = max((value for value in signed if math.isfinite(value)), default=None)
     if top is None:
         return None
-    enough = [value >= top - NEAR * abs(top) for value in signed]
+    error = rounding_error(top)
+    enough = [value >= top - NEAR * abs(top) - error for value in signed]
     found = []
     for place, value in enumerate(signed):
-        if value == top:
+        if value >= top - error:
             low = high = place
             while low > 0 and enough[low - 1]:
                 low -= 1

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from lightning_dice.analysis.facts import Headline
+from lightning_dice.analysis.facts import NONE, Headline
 from lightning_dice.analysis.phrases import counted, listed, whole
 from lightning_dice.analysis.stress.gather import Stress
 from lightning_dice.analysis.stress.parts import Part
@@ -20,9 +20,22 @@ from lightning_dice.analysis.sweep.phrasing import (
     stretches,
 )
 from lightning_dice.analysis.sweep.results import Comparison, Family
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, UNCONFIRMED, WORSE
+from lightning_dice.analysis.sweep.statistics import (
+    BETTER,
+    MIN_SEEDS,
+    NO_TEST,
+    OPEN,
+    TOO_FEW,
+    UNCONFIRMED,
+    WORSE,
+)
 
-_SAID = {OPEN: "cannot be told apart", UNCONFIRMED: "may differ, which is not confirmed"}
+_TESTED = (BETTER, WORSE, UNCONFIRMED, OPEN)
+_SAID = {
+    OPEN: "cannot be told apart",
+    UNCONFIRMED: "may differ, which is not confirmed",
+    TOO_FEW: "with too few seeds to say",
+}
 NAMED = 3
 """Most measures that a sentence names."""
 
@@ -59,20 +72,35 @@ def numbers(stress: Stress) -> list[Headline]:
         ][:5]
     control = next(iter(controls(stress)), "plain")
     counts = Counter(row.finding for _, row in rows_against(stress, control))
+    some = any(counts[finding] for finding in _TESTED)
+
+    def shown(finding: str) -> str:
+        """A count of what was tested; a 0 where nothing was would be a finding."""
+        return whole(counts[finding]) if some else NONE
+
     seeds = stress.sweep.runs["seed"].nunique()
     of = f"of {counted(sum(counts.values()), 'comparison')}"
     name = NAMES[control].removeprefix("the ")
     return [
         Headline("runs", whole(len(stress.sweep.runs)), f"{whole(len(stress.records))} measured"),
         Headline("seeds", whole(seeds), "in all"),
-        Headline("better or flatter", whole(counts[BETTER]), f"than {name}, {of}"),
-        Headline("worse or sharper", whole(counts[WORSE]), f"than {name}, {of}"),
-        Headline(
-            "not told apart",
-            whole(counts[OPEN]),
-            f"{whole(counts[UNCONFIRMED])} more not confirmed",
-        ),
+        Headline("better or flatter", shown(BETTER), f"than {name}, {of}"),
+        Headline("worse or sharper", shown(WORSE), f"than {name}, {of}"),
+        _not_told_apart(counts) if some else _too_few(counts),
     ]
+
+
+def _not_told_apart(counts: Counter[str]) -> Headline:
+    few = f", {whole(counts[TOO_FEW])} with too few seeds" if counts[TOO_FEW] else ""
+    return Headline(
+        "not told apart",
+        whole(counts[OPEN]),
+        f"{whole(counts[UNCONFIRMED])} more not confirmed{few}",
+    )
+
+
+def _too_few(counts: Counter[str]) -> Headline:
+    return Headline(TOO_FEW, whole(counts[TOO_FEW]), f"{MIN_SEEDS} or more are needed")
 
 
 def controls(stress: Stress) -> list[str]:
@@ -100,7 +128,10 @@ def notes(stress: Stress) -> list[str]:
 
 
 def said(stress: Stress) -> list[Said]:
-    """What may be said of each measure that was tested."""
+    """What may be said of each measure; nothing where all have too few seeds, as the lead says."""
+    compared = [row for rows in stress.results.compared.values() for row in rows.values()]
+    if all(row.finding == TOO_FEW for row in compared):
+        return []
     found = []
     for place, part in enumerate(stress.tested):
         families = [one for one in stress.results.families if one.context == place]
@@ -178,11 +209,11 @@ def _values(stress: Stress) -> str:
 
 def _against(stress: Stress, control: str) -> str:
     rows = [(part, row) for part, row in rows_against(stress, control) if row.finding != NO_TEST]
-    if not rows:
+    if all(row.finding == TOO_FEW for _, row in rows):
         return ""
     alone = len(rows) == len({part.measure for part, _ in rows})
     kinds: dict[str, list[str]] = {}
-    order = (BETTER, WORSE, UNCONFIRMED, OPEN)
+    order = (*_TESTED, TOO_FEW)
     for part, row in sorted(rows, key=lambda pair: order.index(pair[1].finding)):
         word = dict(zip((BETTER, WORSE), part.words, strict=True)).get(row.finding, row.finding)
         kinds.setdefault(word, []).append(part.measure.spoken)
@@ -202,7 +233,12 @@ def _no_comparison(stress: Stress) -> str:
         return "No arm rolls dice, so there is nothing to compare."
     if arms == {DICE}:
         return "There are no controls, so it cannot be said whether dice are the reason."
-    return "Dice and controls have at most one seed in common: no comparison is possible."
+    pairs = [row.n for rows in stress.results.compared.values() for row in rows.values()]
+    most = counted(max(pairs), "seed") if any(pairs) else "no seed"
+    return (
+        f"Dice and controls have {most} in common: nothing can be said of how they compare; "
+        f"{MIN_SEEDS} or more are needed."
+    )
 
 
 def _direction(part: Part) -> str:

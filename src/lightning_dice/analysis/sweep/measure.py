@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from lightning_dice.analysis.phrases import MINUS, NBSP, figures, percent, spoken
+from lightning_dice.analysis.readers import Floats
+from lightning_dice.analysis.rounding import rounding_error
 
 SHARE = "share right"
 """The unit of an accuracy."""
@@ -21,6 +25,8 @@ class Measure(NamedTuple):
         metric: Its name.
         unit: What it is measured in; may be empty.
         mode: ``max`` where more is better, else ``min``.
+        from_zero: Whether it is never below 0. ``None`` takes that for granted where less is
+            better, as of a loss.
 
     Example:
         >>> accuracy = Measure("val_accuracy", "share right", "max")
@@ -33,6 +39,7 @@ class Measure(NamedTuple):
     metric: str
     unit: str
     mode: str
+    from_zero: bool | None = None
 
     @property
     def share(self) -> bool:
@@ -53,6 +60,27 @@ class Measure(NamedTuple):
     def step_unit(self) -> str:
         """The unit of a difference."""
         return POINTS if self.share else self.unit
+
+    def possible(self, values: Floats) -> tuple[float, float]:
+        """Return the lowest and the highest value that the metric can have.
+
+        Args:
+            values: What was measured of it. One outside of the bounds shows that they are not the
+                metric's, and it has none.
+
+        Example:
+            >>> Measure("val_accuracy", "share right", "max").possible(np.array([0.98]))
+            (0.0, 1.0)
+            >>> Measure("val_loss", "nats", "min").possible(np.array([-0.2, 0.1]))
+            (-inf, inf)
+        """
+        from_zero = self.mode == "min" if self.from_zero is None else self.from_zero
+        low = 0.0 if from_zero or self.share else -math.inf
+        high = 1.0 if self.share else math.inf
+        there = values[np.isfinite(values)]
+        error = rounding_error(1.0) if self.share else 0.0
+        fits = np.all((there >= low - error) & (there <= high + error))
+        return (low, high) if fits else (-math.inf, math.inf)
 
     def gain(self, difference: float) -> float:
         """The difference with a sign such that more is better."""

@@ -12,7 +12,14 @@ from lightning_dice.analysis.phrases import MINUS, NBSP, counted, figures
 from lightning_dice.analysis.sweep.arms import NAMES
 from lightning_dice.analysis.sweep.measure import POINTS, Measure
 from lightning_dice.analysis.sweep.results import Comparison
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, UNCONFIRMED
+from lightning_dice.analysis.sweep.statistics import (
+    BETTER,
+    MIN_SEEDS,
+    NO_TEST,
+    OPEN,
+    TOO_FEW,
+    UNCONFIRMED,
+)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -55,9 +62,9 @@ def against(measure: Measure, control: str, kind: Hashable, rows: Sequence[Compa
     name = NAMES[control]
     if kind == (NO_TEST, 0):
         return f"dice and {name} have no seed with a value in common"
-    if kind == (NO_TEST, 1):
-        return f"dice and {name} have one seed in common: no comparison is possible"
-    if kind == (NO_TEST, 2):
+    if kind == TOO_FEW:
+        return f"dice and {name} have {_pairs(rows)} in common: {needed()}"
+    if kind == (NO_TEST, MIN_SEEDS):
         each = _range(measure, rows, lambda row, _: "")
         return (
             f"dice differ from {name} by the same in every seed, which no test can judge ({each})"
@@ -89,12 +96,17 @@ def against(measure: Measure, control: str, kind: Hashable, rows: Sequence[Compa
 def kind_of(row: Comparison) -> Hashable:
     """What comparisons must share to be told in one sentence."""
     if row.finding == NO_TEST:
-        return NO_TEST, min(row.n, 2)
+        return NO_TEST, min(row.n, MIN_SEEDS)
     if row.finding == OPEN and np.isnan(row.p):
         return OPEN, "equal"
     if row.finding == UNCONFIRMED:
         return UNCONFIRMED, row.difference > 0
     return row.finding
+
+
+def needed() -> str:
+    """Return what a comparison of too few seeds lacks; the end of a sentence."""
+    return f"too few to compare, as {MIN_SEEDS} or more are needed"
 
 
 def probability(p: float, most: bool = False) -> str:

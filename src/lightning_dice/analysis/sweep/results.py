@@ -12,7 +12,7 @@ import pandas as pd
 from lightning_dice.analysis.sweep.arms import CONTROLS, DICE, Arm
 from lightning_dice.analysis.sweep.gather import Context, Sweep
 from lightning_dice.analysis.sweep.labels import Labels
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, compare, summarise
+from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, TOO_FEW, compare, summarise
 
 NEEDED = ("plain_mean", "gaussian", "deck")
 """What dice must beat, too, before a gain over plain is theirs."""
@@ -157,7 +157,8 @@ class Results:
         compared = self.compared.get((context, arm), {})
         if "plain" not in compared or compared["plain"].finding != BETTER:
             return None
-        tested = {name: row for name, row in compared.items() if row.finding != NO_TEST}
+        untested = (NO_TEST, TOO_FEW)
+        tested = {name: row for name, row in compared.items() if row.finding not in untested}
         return Credit(
             tuple(name for name, row in tested.items() if row.finding != BETTER),
             tuple(name for name in NEEDED if name not in tested),

@@ -15,6 +15,7 @@ from lightning_dice.analysis.sweep.phrasing import (
     stretches,
 )
 from lightning_dice.analysis.sweep.results import Credit, Family, Results
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS, TOO_FEW
 
 
 class Verdict(NamedTuple):
@@ -138,8 +139,9 @@ def _comparisons(results: Results, family: Family) -> list[str]:
     """What every control says; of arms that did not learn, nothing that is not said already."""
     arms = [arm for arm in family.arms if _may_have_learned(results, family, arm)]
     rows = [row for arm in arms for row in results.compared.get((family.context, arm), {}).values()]
-    if rows and all(row.n == 1 for row in rows):
-        return ["There is one seed only: no comparison is possible."]
+    if rows and all(row.finding == TOO_FEW for row in rows):
+        most = counted(max(row.n for row in rows), "seed")
+        return [f"With {most} no comparison is possible; {MIN_SEEDS} or more are needed."]
     return [" ".join(_against(results, family, arms, control)) for control in CONTROLS]
 
 

@@ -11,7 +11,7 @@ from scipy.integrate import trapezoid
 from lightning_dice.analysis.readers import Floats
 from lightning_dice.analysis.sweep.gather import Sweep
 from lightning_dice.analysis.tolerance.families import Family, odds_of
-from lightning_dice.analysis.tolerance.means import Mean, each
+from lightning_dice.analysis.tolerance.means import FROM_ZERO, Mean, each
 from lightning_dice.analysis.tolerance.trials import by_seed, same_step_arms
 
 ROW = ("subject", "family", *Mean._fields, "kept_dice", "kept_same_step")
@@ -113,7 +113,7 @@ def areas(
     rows = []
     for (subject, place), own in each(seeds, "subject", "family"):
         both = _beside_same_step(sweep, trials, subject, families[place])
-        rows.append((subject, place, *Mean.of(own["area"].to_numpy(float)), *both))
+        rows.append((subject, place, *Mean.of(own["area"].to_numpy(float), FROM_ZERO), *both))
     return pd.DataFrame(rows, columns=[*ROW])
 
 

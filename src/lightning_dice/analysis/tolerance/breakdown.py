@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from lightning_dice.analysis.sweep.gather import Sweep
 from lightning_dice.analysis.tolerance.families import ODDS, Family, odds_of
 from lightning_dice.analysis.tolerance.means import Mean, each
 from lightning_dice.analysis.tolerance.trials import by_seed
+from lightning_dice.rules import Die, SettingError
 
 SEED = ("subject", "family", "seed", "threshold", "below", "beyond", *ODDS)
 ROW = (
@@ -74,6 +76,24 @@ def breakdown_by_seed(
     return pd.DataFrame(rows, columns=[*SEED])
 
 
+def possible_thresholds(die: str, grid: Sequence[int]) -> tuple[float, float]:
+    """Return the lowest and the highest threshold that a seed can withstand.
+
+    Args:
+        die: Notation of the die; of a run that somebody else wrote it may be anything.
+        grid: The thresholds that were trained with.
+
+    Example:
+        >>> possible_thresholds("d20+2", [5, 10])
+        (1.0, 22.0)
+    """
+    low, high = min(grid), max(grid)
+    with suppress(SettingError):  # Of a die that cannot be read only the grid is known.
+        high = max(high, Die.parse(die).max_total)
+    # A seed that withstands none counts as one below the grid, be that below every threshold.
+    return float(min(1, low - 1)), float(high)
+
+
 def breakdowns(sweep: Sweep, seeds: pd.DataFrame, families: Sequence[Family]) -> pd.DataFrame:
     """The breakdown threshold of each subject and family over the seeds.
 
@@ -89,10 +109,13 @@ def breakdowns(sweep: Sweep, seeds: pd.DataFrame, families: Sequence[Family]) ->
     """
     rows = []
     for (subject, place), own in each(seeds, "subject", "family"):
-        found = Mean.of(own["threshold"].to_numpy(float))
+        family = families[place]
+        thresholds = [sweep.arms[arm].threshold or 0 for arm in family.arms]
+        found = Mean.of(
+            own["threshold"].to_numpy(float), possible_thresholds(family.arm.die, thresholds)
+        )
         ends = int(own["below"].sum()), int(own["beyond"].sum())
         agree = found.n > 1 and own["threshold"].nunique() == 1
-        thresholds = [sweep.arms[arm].threshold or 0 for arm in families[place].arms]
         grid = thresholds[0], thresholds[-1]
         odds = own[[*ODDS]].mean()
         rows.append((subject, place, *found, *ends, agree, *grid, *odds))

@@ -6,20 +6,22 @@ import numpy as np
 import pandas as pd
 
 from lightning_dice.analysis.sweep.gather import Sweep
+from lightning_dice.analysis.sweep.measure import Measure
 from lightning_dice.analysis.tolerance.families import ODDS, odds_of
-from lightning_dice.analysis.tolerance.means import Mean, each
+from lightning_dice.analysis.tolerance.means import FROM_ZERO, Mean, each
 
 _KEPT = ("kept", "kept_low", "kept_high")
 _FINAL = ("final", "final_low", "final_high")
 ROW = ("subject", "arm", "n", "diverged", *_KEPT, *_FINAL, *ODDS)
 
 
-def curves_of(sweep: Sweep, trials: pd.DataFrame) -> pd.DataFrame:
+def curves_of(sweep: Sweep, trials: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """The mean of each arm of each subject over its seeds.
 
     Args:
         sweep: The runs.
         trials: What ``trials_of`` gives.
+        measure: The metric.
 
     Returns:
         ``subject``, ``arm``, ``n`` (runs), ``diverged`` (how many of them ended without a value),
@@ -27,10 +29,11 @@ def curves_of(sweep: Sweep, trials: pd.DataFrame) -> pd.DataFrame:
         diverged run has none), and the arm's odds: of plain those of training in full.
     """
     odds = odds_of(sweep)
+    possible = measure.possible(trials["final"].to_numpy(float))
     rows = []
     for (subject, arm), own in each(trials, "subject", "arm"):
-        _, *kept = Mean.of(own["kept"].to_numpy(float))
-        there, *final = Mean.of(own["final"].to_numpy(float))
+        _, *kept = Mean.of(own["kept"].to_numpy(float), FROM_ZERO)
+        there, *final = Mean.of(own["final"].to_numpy(float), possible)
         plain = sweep.arms[arm].control == "plain"
         at = (0.0, 0.0, 1.0) if plain else tuple(odds.loc[arm])
         rows.append((subject, arm, len(own), len(own) - there, *kept, *final, *at))

@@ -8,7 +8,7 @@ from lightning_dice.analysis.facts import NONE
 from lightning_dice.analysis.phrases import figures, percent
 from lightning_dice.analysis.sweep.arms import Arm
 from lightning_dice.analysis.sweep.layout import Group, Table
-from lightning_dice.analysis.sweep.statistics import NO_TEST, OPEN
+from lightning_dice.analysis.sweep.statistics import NO_TEST, OPEN, TOO_FEW
 from lightning_dice.analysis.tolerance.rows import (
     BreakdownRow,
     area_rows,
@@ -93,7 +93,7 @@ def pairs_table(study: Tolerance) -> Table:
         if gap < 0:
             first, second, low, high, gap = second, first, -high, -low, -gap
         kind = pair["finding"]
-        finding = kind if kind in (NO_TEST, OPEN) else "confirmed"
+        finding = kind if kind in (NO_TEST, OPEN, TOO_FEW) else "confirmed"
         p = pair["p_holm"]
         told = NONE if np.isnan(p) else "< 0.001" if p < 0.001 else figures(p, 2)
         names = study.subjects[first].name, study.subjects[second].name

@@ -11,6 +11,9 @@ import pandas as pd
 from lightning_dice.analysis.readers import Floats
 from lightning_dice.analysis.sweep.statistics import interval
 
+FROM_ZERO = (0.0, np.inf)
+"""What shares of plain's result can be: they have no upper end, as dice may do better."""
+
 
 class Mean(NamedTuple):
     """A mean over seeds.
@@ -28,8 +31,12 @@ class Mean(NamedTuple):
     ci_high: float
 
     @classmethod
-    def of(cls, values: Floats) -> Mean:
-        """The mean of the values that are numbers.
+    def of(cls, values: Floats, possible: tuple[float, float] = (-np.inf, np.inf)) -> Mean:
+        """Return the mean of the values that are numbers.
+
+        Args:
+            values: One per seed.
+            possible: The lowest and the highest value that they can have.
 
         Example:
             >>> Mean.of(np.array([1.0, np.nan, 1.0]))
@@ -40,7 +47,7 @@ class Mean(NamedTuple):
         if not n:
             return cls(0, np.nan, np.nan, np.nan)
         mean, sd = float(there.mean()), float(there.std(ddof=1)) if n > 1 else np.nan
-        low, high = interval(np.array([n]), np.array([mean]), np.array([sd]))
+        low, high = interval(np.array([n]), np.array([mean]), np.array([sd]), possible)
         return cls(n, mean, float(low[0]), float(high[0]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_dice.analysis.sweep.method import FEWEST, ROUNDING
 from lightning_dice.analysis.tolerance.study import Tolerance
 
 
@@ -36,7 +37,10 @@ def method(study: Tolerance) -> list[str]:
         "A rank reaches from one more than the number of optimizers confirmed to be better, to all "
         "but those confirmed to be worse; optimizers whose ranks overlap may still be told apart "
         "in pairs.",
-        "Confidence intervals are Student's t at 95 % over the seeds, without correction.",
+        "Confidence intervals are Student's t at 95 % over the seeds, without correction; they end "
+        "where thresholds do, at 1 and at the die's largest total, and shares at 0.",
+        FEWEST,
+        ROUNDING,
         "The control with the same mean step is plain training at the learning rate times E[s]: "
         "what it loses is due to smaller steps, what dice lose beyond it to their noise. It is "
         "averaged over the thresholds and seeds that have both.",

@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lightning_dice.analysis.readers import Floats
+from lightning_dice.analysis.rounding import rounding_error
 from lightning_dice.analysis.sweep.statistics import (
     ALPHA,
     BETTER,
-    LEVEL,
+    MIN_SEEDS,
     NO_TEST,
     OPEN,
-    ROUNDING,
+    TOO_FEW,
     WORSE,
+    paired_test,
 )
-from lightning_dice.analysis.tolerance.means import Mean
+from lightning_dice.analysis.tolerance.means import FROM_ZERO, Mean
 
 SCORE = ("subject", *Mean._fields, "best_rank", "worst_rank")
 PAIR = ("first", "second", "n", "difference", "ci_low", "ci_high", "p", "p_holm", "finding")
@@ -64,7 +65,7 @@ def rank(areas: pd.DataFrame) -> Ranking:
     }
     pairs = compare_pairs(scores)
     rows = [
-        (subject, *Mean.of(values), *rank_range(subject, len(scores), pairs))
+        (subject, *Mean.of(values, FROM_ZERO), *rank_range(subject, len(scores), pairs))
         for subject, values in scores.items()
     ]
     table = pd.DataFrame(rows, columns=[*SCORE]).sort_values("mean", ascending=False, kind="stable")
@@ -78,7 +79,7 @@ def compare_pairs(scores: dict[int, Floats]) -> pd.DataFrame:
         scores: Of each subject, one a seed, the same seeds in the same order.
     """
     rows = [
-        (first, second, len(scores[first]), *_paired(scores[first] - scores[second]))
+        (first, second, len(scores[first]), *_paired(scores[first], scores[second]))
         for first, second in combinations(sorted(scores), 2)
     ]
     table = pd.DataFrame(rows, columns=[*PAIR[:7]])
@@ -86,10 +87,8 @@ def compare_pairs(scores: dict[int, Floats]) -> pd.DataFrame:
     table["p_holm"] = np.nan
     if tested.any():
         table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], ALPHA, "holm")[1]
-    table["finding"] = [
-        NO_TEST if np.isnan(p) else OPEN if p >= ALPHA else BETTER if gap > 0 else WORSE
-        for p, gap in zip(table["p_holm"], table["difference"], strict=True)
-    ]
+    numbers = table[["n", "p_holm", "difference"]].to_numpy(float)
+    table["finding"] = [_finding(*row) for row in numbers]
     return table
 
 
@@ -111,12 +110,18 @@ def rank_range(subject: int, count: int, pairs: pd.DataFrame) -> tuple[int, int]
     return 1 + above, count - below
 
 
-def _paired(differences: Floats) -> tuple[float, float, float, float]:
+def _finding(n: float, p: float, gap: float) -> str:
+    if n < MIN_SEEDS:
+        return TOO_FEW
+    if np.isnan(p):
+        return NO_TEST
+    return OPEN if p >= ALPHA else BETTER if gap > 0 else WORSE
+
+
+def _paired(first: Floats, second: Floats) -> tuple[float, float, float, float]:
     """Mean, interval and p; NaN where seeds are too few, or all differ by the same."""
-    mean = float(differences.mean())
-    # Scores are shares of about 1, which is what rounding errors are measured by.
-    if len(differences) < 2 or float(differences.std(ddof=1)) <= ROUNDING:
-        return mean, np.nan, np.nan, np.nan
-    test = stats.ttest_1samp(differences, 0.0)
-    low, high = test.confidence_interval(LEVEL)
-    return mean, float(low), float(high), float(test.pvalue)
+    size = np.maximum(np.abs(first), np.abs(second))
+    differences = np.where(np.abs(first - second) <= rounding_error(size), 0.0, first - second)
+    test = paired_test(differences, float(size.max()))
+    low, high, p = (test.get(name, np.nan) for name in ("ci_low", "ci_high", "p"))
+    return float(differences.mean()), low, high, p

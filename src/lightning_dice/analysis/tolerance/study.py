@@ -85,7 +85,7 @@ class Tolerance:
             families=tuple(families),
             labels=labels,
             trials=trials,
-            curves=curves_of(sweep, trials),
+            curves=curves_of(sweep, trials, measure),
             breakdowns=breakdowns(sweep, by_seed, families),
             areas=areas(sweep, trials, area_by_seed, families),
             ranking=rank(area_by_seed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lightning_dice.analysis.facts import NONE
-from lightning_dice.analysis.phrases import MINUS, NBSP
+from lightning_dice.analysis.phrases import MINUS, NBSP, counted
 from lightning_dice.analysis.tolerance.rows import BreakdownRow
 
 
@@ -64,17 +64,21 @@ def threshold(row: BreakdownRow) -> str:
 
 
 def certainty(row: BreakdownRow) -> str:
-    """How sure a breakdown threshold is: its interval, or that all seeds agree.
+    """Return how sure a breakdown threshold is.
+
+    That is its interval, or that all seeds agree, or how many seeds there are where they are too
+    few for an interval.
 
     Example:
         >>> row = BreakdownRow(0, 0, 5, 13.2, 11.8, 14.6, 0, 0, False, 2, 20, 0.5, 0.05, 0.1)
-        >>> certainty(row), certainty(row._replace(agree=True)), certainty(row._replace(n=1))
-        ('11.8 to 14.6', 'all seeds agree', 'one seed')
+        >>> alone = row._replace(n=1, ci_low=np.nan)
+        >>> certainty(row), certainty(row._replace(agree=True)), certainty(alone)
+        ('11.8 to 14.6', 'all seeds agree', '1 seed')
     """
-    if row.n == 1:
-        return "one seed"
     if row.agree:
         return "all seeds agree"
+    if np.isnan(row.ci_low):
+        return counted(row.n, "seed")
     return f"{tenths(row.ci_low)} to {tenths(row.ci_high)}"
 
 

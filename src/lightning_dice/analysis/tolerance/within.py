@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from lightning_dice.analysis.phrases import NBSP
 from lightning_dice.analysis.readers import Floats
+from lightning_dice.analysis.rounding import rounding_error
 from lightning_dice.analysis.sweep.measure import Measure
-from lightning_dice.analysis.sweep.statistics import ROUNDING
 from lightning_dice.rules import SettingError
 
 WITHIN = "5%"
@@ -60,11 +60,14 @@ class Within(NamedTuple):
             plain: What plain training of the same seed ended at.
             measure: The metric.
         """
+        # Without the guard a run that is exactly at the margin falls on either side of it.
         if self.relative:
-            # Without this a share that is exactly at the margin falls on either side of it.
-            return kept(value, plain, measure) >= 1 - self.amount - ROUNDING
+            share, least = kept(value, plain, measure), 1 - self.amount
+            at_least: npt.NDArray[np.bool_] = share >= least - rounding_error(least)
+            return at_least
         gain = (value - plain) if measure.mode == "max" else (plain - value)
-        within: npt.NDArray[np.bool_] = gain >= -self.amount - ROUNDING * np.abs(plain)
+        larger = np.maximum(np.abs(value), np.abs(plain))
+        within: npt.NDArray[np.bool_] = gain >= -self.amount - rounding_error(larger)
         return within
 
     def spoken(self, measure: Measure) -> str:

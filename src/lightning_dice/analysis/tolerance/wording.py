@@ -9,6 +9,7 @@ import numpy as np
 from lightning_dice.analysis.facts import Headline
 from lightning_dice.analysis.phrases import NBSP, counted, listed, whole
 from lightning_dice.analysis.sweep.report import left_out_line
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 from lightning_dice.analysis.tolerance.layout import plain_mean
 from lightning_dice.analysis.tolerance.rows import BreakdownRow, breakdown_rows, scores
 from lightning_dice.analysis.tolerance.study import Tolerance
@@ -128,10 +129,10 @@ def _most(study: Tolerance) -> str:
     interval = "" if np.isnan(best.ci_low) else f" (95{NBSP}% CI {sure})"
     if count == 1:
         return f"{who} kept {kept}{interval} {of}."
-    if best.n == 1:
+    if best.n < MIN_SEEDS:
         return (
-            "With one seed no ranks can be told apart. "
-            f"{names(study, [best.subject])} kept most, {share(best.mean)} {of}; "
+            f"With {counted(best.n, 'seed')} no ranks can be told apart; {MIN_SEEDS} or more are "
+            f"needed. {names(study, [best.subject])} kept most, {share(best.mean)} {of}; "
             f"{names(study, [worst.subject])} least, {share(worst.mean)}."
         )
     if len(first) == count:

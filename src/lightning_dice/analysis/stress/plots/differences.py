@@ -25,14 +25,17 @@ from lightning_dice.analysis.sweep.arms import CONTROLS, NAMES
 from lightning_dice.analysis.sweep.measure import Measure
 from lightning_dice.analysis.sweep.plots.frames import Drawing, drawings, head, measure_axis
 from lightning_dice.analysis.sweep.results import Comparison
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, WORSE
+from lightning_dice.analysis.sweep.statistics import BETTER, MIN_SEEDS, NO_TEST, TOO_FEW, WORSE
 
 _COLOURS = {BETTER: BLUE, WORSE: VERMILLION}
 _DIFFERENCES = (
     "Dice minus control, the mean over the pairs, with its 95 % confidence interval. Filled marks "
     "are confirmed after Holm's correction; open ones may be chance."
 )
-_VALUES = "Each mark is an arm's mean, with its 95 % confidence interval where there are seeds."
+_VALUES = (
+    "Each mark is an arm's mean, with its 95 % confidence interval where there are "
+    f"{MIN_SEEDS} seeds or more."
+)
 PARTS = 12
 """Most panels of one figure."""
 
@@ -65,7 +68,7 @@ def _control(stress: Stress, place: int) -> str | None:
         for (context, _), rows in stress.results.compared.items()
         if context == place
         for name, row in rows.items()
-        if row.finding != NO_TEST and row.n > 1
+        if row.finding not in (NO_TEST, TOO_FEW)
     }
     return next((control for control in CONTROLS if control in there), None)
 

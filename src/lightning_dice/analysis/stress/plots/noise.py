@@ -21,10 +21,11 @@ from lightning_dice.analysis.sweep.plots.frames import (
     measure_axis,
     share_legend,
 )
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 
 _READING = (
     "Labels are wrong in training only. Each point is the mean over an arm's seeds at the end of "
-    "training, with its 95 % confidence interval as a band where there are several."
+    f"training, with its 95 % confidence interval as a band where there are {MIN_SEEDS} or more."
 )
 
 

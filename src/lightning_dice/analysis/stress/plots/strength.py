@@ -26,6 +26,7 @@ from lightning_dice.analysis.sweep.plots.frames import (
     measure_axis,
     share_legend,
 )
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 
 _AXES = {
     "noise": "deviation, share of the range",
@@ -39,7 +40,7 @@ _AXES = {
 }
 _READING = (
     "Each point is the mean over an arm's seeds, with its 95 % confidence interval as a band where "
-    "there are several; at 0 nothing is disturbed."
+    f"there are {MIN_SEEDS} or more; at 0 nothing is disturbed."
 )
 
 

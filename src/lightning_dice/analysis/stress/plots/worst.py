@@ -17,6 +17,7 @@ from lightning_dice.analysis.stress.plots.frames import (
     shown_arms,
 )
 from lightning_dice.analysis.sweep.plots.frames import Drawing, drawings, head, share_legend
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 
 _PANELS = {
     "sam": ("within a ball", "radius"),
@@ -24,7 +25,8 @@ _PANELS = {
 }
 _READING = (
     "What projected gradient ascent finds, which the true worst case may exceed; bands are 95 % "
-    "confidence intervals over the seeds. Where little was learned, little can be lost."
+    f"confidence intervals over {MIN_SEEDS} seeds or more. Where little was learned, little can be "
+    "lost."
 )
 
 

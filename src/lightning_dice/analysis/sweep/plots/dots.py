@@ -20,12 +20,14 @@ from lightning_dice.analysis.sweep.plots.frames import (
     measure_axis,
 )
 from lightning_dice.analysis.sweep.results import Results, Summary
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 
 ROWS = 32
 """Most arms of one figure."""
 _READING = (
-    "Each mark is an arm's mean over its seeds, with its 95 % confidence interval; filled marks "
-    "are dice. A dotted line is the baseline, where it is near enough to be seen."
+    "Each mark is an arm's mean over its seeds, with its 95 % confidence interval where there are "
+    f"{MIN_SEEDS} seeds or more; filled marks are dice. A dotted line is the baseline, where it is "
+    "near enough to be seen."
 )
 
 

@@ -29,7 +29,7 @@ from lightning_dice.analysis.sweep.plots.frames import (
     those_on,
 )
 from lightning_dice.analysis.sweep.results import Family, Results
-from lightning_dice.analysis.sweep.statistics import interval
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS, bounds, interval
 
 MOST = 4
 """Most arms of dice in one panel."""
@@ -40,9 +40,9 @@ _LOOKS = (
     Line(VERMILLION, "^", "-"),
 )
 _READING = (
-    "Bands are 95 % confidence intervals over the seeds, as far as every run of an arm was "
-    "measured; one that leaves the axes is wider than shown. Dashed, with hollow marks and in the "
-    "same colour: the control with the same mean step as the dice."
+    f"Bands are 95 % confidence intervals over the seeds, where there are {MIN_SEEDS} or more and "
+    "every run of an arm was measured; one that leaves the axes is wider than shown. Dashed, with "
+    "hollow marks and in the same colour: the control with the same mean step as the dice."
 )
 
 
@@ -62,7 +62,8 @@ def learning_curves(results: Results) -> pd.DataFrame:
     most = table.groupby(["context", "arm"])["count"].transform("max")
     table = table[table["count"] == most]
     n, mean, sd = (table[name].to_numpy(float) for name in ("count", "mean", "std"))
-    table = table.assign(**dict(zip(("ci_low", "ci_high"), interval(n, mean, sd), strict=True)))
+    ends = interval(n, mean, sd, bounds(sweep, table["context"]))
+    table = table.assign(**dict(zip(("ci_low", "ci_high"), ends, strict=True)))
     return pd.DataFrame(table, columns=["context", "arm", "step", "mean", "ci_low", "ci_high"])
 
 

@@ -13,15 +13,17 @@ from matplotlib.markers import CARETLEFT, CARETRIGHT
 from lightning_dice.analysis.phrases import short
 from lightning_dice.analysis.style import FAINT, GREY, house_figure
 from lightning_dice.analysis.sweep.plots.frames import Drawing, Line, drawings, head
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 from lightning_dice.analysis.tolerance.plots.panels import Row, looks, pages, panels
 from lightning_dice.analysis.tolerance.rows import BreakdownRow, breakdown_rows
 from lightning_dice.analysis.tolerance.study import Tolerance
 
 _READING = (
-    "Each mark is the mean over the seeds, with its 95 % confidence interval where seeds differ; "
-    "one that leaves the axes is wider than shown. Optimizers stand in the order of their rank; "
-    "hollow marks are not clipped, where that differs. Grey lines are the thresholds trained "
-    "with. A grey arrow at the right end: some seed withstands all of them; at the left: some none."
+    "Each mark is the mean over the seeds, with its 95 % confidence interval where "
+    f"{MIN_SEEDS} seeds or more differ; one that leaves the axes is wider than shown. Optimizers "
+    "stand in the order of their rank; hollow marks are not clipped, where that differs. Grey "
+    "lines are the thresholds trained with. A grey arrow at the right end: some seed withstands "
+    "all of them; at the left: some none."
 )
 
 

@@ -21,11 +21,12 @@ from lightning_dice.analysis.sweep.plots.frames import (
     measure_axis,
     share_legend,
 )
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 from lightning_dice.analysis.tolerance.curves import points
 from lightning_dice.analysis.tolerance.plots.panels import Sheet, looks, panels, sheets
 from lightning_dice.analysis.tolerance.rows import scores
 from lightning_dice.analysis.tolerance.study import Tolerance
-from lightning_dice.analysis.tolerance.texts import share
+from lightning_dice.analysis.tolerance.texts import share, span
 from lightning_dice.analysis.tolerance.trials import same_step_arms
 
 STEP = "mean_scale"
@@ -51,7 +52,7 @@ def curves(study: Tolerance) -> list[Drawing]:
     return drawings(
         "curves",
         "What each optimizer keeps",
-        _BANDS + _READING if study.seeds > 1 else _READING,
+        _BANDS + _READING if study.seeds >= MIN_SEEDS else _READING,
         sheets(study),
         lambda sheet: _said(study, sheet, _message(study, sheet)),
         lambda sheet, said: _draw(study, sheet, said, None),
@@ -83,6 +84,10 @@ def _message(study: Tolerance, sheet: Sheet) -> str:
     own = [row for row in scores(study).values() if row.subject in sheet.subjects]
     if not own:
         return "what is left as dice grow harsher"
+    if len(own) > 1 and len({(row.best_rank, row.worst_rank) for row in own}) == 1:
+        why = "too few seeds to rank" if own[0].n < MIN_SEEDS else "no optimizer stands out"
+        kept = span(min(row.mean for row in own), max(row.mean for row in own))
+        return f"{why}: {kept} of plain was kept on average"
     ends = [f"{share(row.mean)} with {study.subjects[row.subject].line}" for row in own]
     return f"on average {', '.join(dict.fromkeys([ends[0], ends[-1]]))} of plain was kept"
 
