@@ -29,7 +29,7 @@ def summary(final, seed, control="none"):
 
 @pytest.fixture
 def sweep(tmp_path):
-    for seed, control in [(s, c) for s in range(3) for c in ("none", "plain")]:
+    for seed, control in [(s, c) for s in range(4) for c in ("none", "plain")]:
         folder = tmp_path / "sweep" / f"{control}-{seed}"
         folder.mkdir(parents=True)
         text = json.dumps(summary(0.9 + seed / 100, seed, control))
@@ -48,7 +48,8 @@ def test_a_sweep(sweep):
     done = run(sweep)
     first, second, third = done.output.splitlines()
     assert done.exit_code == 0
-    assert first.startswith("6 runs counted: 2 arms, 3 seeds each")
+    assert first.startswith("The one arm with dice learned; it cannot be told apart from plain.")
+    assert "8 runs counted: 2 arms, 4 seeds each" in first
     assert second == "Left out: 1 (summary.json is not one of lightning-dice)."
     assert third == str(sweep / "report.html")
     assert (sweep / "report.html").is_file()

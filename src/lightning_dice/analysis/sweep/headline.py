@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from lightning_dice.analysis.facts import NONE, Headline
 from lightning_dice.analysis.phrases import counted, listed, whole
-from lightning_dice.analysis.sweep.arms import DICE
+from lightning_dice.analysis.sweep.failures import failures
 from lightning_dice.analysis.sweep.labels import cell
 from lightning_dice.analysis.sweep.results import Results, Summary
-from lightning_dice.analysis.sweep.statistics import BETTER, NO_TEST, OPEN, UNCONFIRMED, WORSE
+from lightning_dice.analysis.sweep.standing import (
+    NOT_LEARNED,
+    TESTED,
+    dice_rows,
+    pairs_with_plain,
+    standing,
+    standings,
+)
+from lightning_dice.analysis.sweep.statistics import (
+    BETTER,
+    MIN_SEEDS,
+    NO_TEST,
+    OPEN,
+    TOO_FEW,
+    UNCONFIRMED,
+    WORSE,
+)
 
 
 def headline(results: Results) -> str:
-    """Two to four sentences, one for each target among them."""
-    targets = dict.fromkeys(results.sweep.arms[row.arm].target for row in _dice(results))
-    found = [_found(results, target, len(targets) > 1) for target in targets]
-    return " ".join(filter(None, [_ran(results), *found, _missing(results)]))
+    """Return what was found and then what was run, in a few sentences."""
+    told = [*failures(results), *_found(results), *_missing(results), *_diverged(results)]
+    return " ".join([*told, _ran(results)])
 
 
 def title(results: Results) -> str:
@@ -29,42 +43,61 @@ def title(results: Results) -> str:
 
 
 def numbers(results: Results) -> list[Headline]:
-    """The five numbers of the block at the top."""
-    dice = _dice(results)
+    """Return the numbers of the block at the top; those after the third add up to the third."""
+    dice = dice_rows(results)
+    kinds = {kind: [row for row in dice if standing(results, row) == kind] for kind in _TILES}
+    some = any(kinds[kind] for kind in TESTED)
     of = f"of {counted(len(dice), 'arm')} with dice"
-    kinds = {kind: [r for r in dice if _against_plain(results, r) == kind] for kind in _KINDS}
-    shown = {kind: str(len(rows)) if any(kinds.values()) else NONE for kind, rows in kinds.items()}
-    unlearned = sum(row.learned is False for row in kinds[WORSE])
     earned = sum(
         credit.earned
         for row in kinds[BETTER]
         if (credit := results.credit(row.context, row.arm)) is not None
     )
     left_out = sum(one.is_run for one in results.sweep.left_out)
+
+    def tile(label: str, rows: Sequence[Summary], hint: str) -> Headline:
+        """A count of what was tested; a 0 where nothing was would be a finding."""
+        return Headline(label, *((str(len(rows)), hint) if some else (NONE, "not tested")))
+
     return [
         Headline("runs", whole(len(results.sweep.runs)), f"{whole(left_out)} left out"),
         Headline("seeds", _seeds(results), "of each arm"),
-        Headline(
+        Headline("arms with dice", whole(len(dice)), "each counts once below"),
+        tile(
             "better than plain",
-            shown[BETTER],
+            kinds[BETTER],
             f"{earned} by the dice's own doing" if kinds[BETTER] else of,
         ),
-        Headline(
-            "worse than plain",
-            shown[WORSE],
-            f"{unlearned} of them did not learn" if unlearned else of,
-        ),
-        Headline(
-            "not told apart",
-            shown[OPEN],
-            f"from plain; {len(kinds[UNCONFIRMED])} not confirmed"
+        tile(
+            "level with plain",
+            kinds[OPEN] + kinds[UNCONFIRMED],
+            f"{len(kinds[UNCONFIRMED])} may differ, not confirmed"
             if kinds[UNCONFIRMED]
-            else "from plain",
+            else "cannot be told apart",
         ),
+        tile("worse than plain", kinds[WORSE], "though they learned" if kinds[WORSE] else of),
+        Headline(NOT_LEARNED, *_not_learned(kinds[NOT_LEARNED], dice)),
+        _without_verdict(kinds[TOO_FEW], kinds[NO_TEST]),
     ]
 
 
-_KINDS = (BETTER, WORSE, UNCONFIRMED, OPEN)
+_TILES = (*TESTED, NOT_LEARNED, TOO_FEW, NO_TEST)
+
+
+def _not_learned(failed: Sequence[Summary], dice: Sequence[Summary]) -> tuple[str, str]:
+    unjudged = sum(row.learned is None for row in dice)
+    if unjudged and unjudged == len(dice):
+        return NONE, "no baseline to judge by"
+    return str(len(failed)), "too little above the baseline"
+
+
+def _without_verdict(few: Sequence[Summary], rest: Sequence[Summary]) -> Headline:
+    if not rest:
+        return Headline(TOO_FEW, str(len(few)), f"{MIN_SEEDS} or more are needed")
+    also = f"{len(few)} with too few seeds, " if few else ""
+    return Headline(
+        "no verdict", str(len(few) + len(rest)), f"{also}{len(rest)} not comparable with plain"
+    )
 
 
 def _ran(results: Results) -> str:
@@ -83,46 +116,58 @@ def _ran(results: Results) -> str:
     )
 
 
-def _found(results: Results, target: str, several: bool) -> str:
-    """What became of the dice with one target."""
-    rows = [row for row in _dice(results) if results.sweep.arms[row.arm].target == target]
-    who = f"With target {target}, " if several and target else ""
-    judged = [row for row in rows if row.learned is not None]
-    learned = [row for row in judged if row.learned]
-    if not judged:
-        start = f"{who}{counted(len(rows), 'arm')} rolled dice"
-    elif not learned:
-        did = (
-            "the one arm with dice did not learn"
-            if len(judged) == 1
-            else "no arm with dice learned"
+def _found(results: Results) -> list[str]:
+    """What became of the dice that did not fail to learn: a sentence per target."""
+    dice = dice_rows(results)
+    rest = [row for row in dice if standing(results, row) != NOT_LEARNED]
+    if rest and all(standing(results, row) == TOO_FEW for row in rest):
+        seeds = pairs_with_plain(results, rest)
+        what = (
+            "nothing else can be said"
+            if len(rest) < len(dice)
+            else "it cannot be said whether dice are better or worse than plain training"
         )
-        return _capital(f"{who}{did}.")
+        return [f"With {seeds} {what}; {MIN_SEEDS} or more are needed."]
+    targets = dict.fromkeys(results.sweep.arms[row.arm].target for row in dice)
+    return [
+        _target(results, [row for row in dice if results.sweep.arms[row.arm].target == target], who)
+        for target in targets
+        if any(results.sweep.arms[row.arm].target == target for row in rest)
+        for who in [f"With target {target}, " if len(targets) > 1 and target else ""]
+    ]
+
+
+def _target(results: Results, rows: Sequence[Summary], who: str) -> str:
+    """What became of the dice with one target, of which some may have learned."""
+    rest = [row for row in rows if standing(results, row) != NOT_LEARNED]
+    if any(row.learned for row in rows):
+        part = _all(len(rows), "arm") if rest == rows else f"{len(rest)} of {len(rows)} arms"
+        start = f"{who}{part} with dice learned"
     else:
-        part = f"{len(learned)} of {len(judged)}"
-        some = _all(len(judged), "arm") if learned == judged else f"{part} arms"
-        start = f"{who}{some} with dice learned"
-    rows = learned or rows
-    found = Counter(_against_plain(results, row) for row in rows)
-    told = [(found[kind], kind) for kind in _KINDS if found[kind]]
+        start = f"{who}{counted(len(rows), 'arm')} rolled dice"
+    found = standings(results, rest)
+    told = [(found[kind], kind) for kind in (*TESTED, TOO_FEW) if found[kind]]
     if not told:
         return _capital(f"{start}; none could be compared with plain.")
     what = {
-        BETTER: f"better than plain{_whose(results, rows)}",
+        BETTER: f"better than plain{_whose(results, rest)}",
         WORSE: "worse than plain",
         UNCONFIRMED: "differ from plain, which is not confirmed",
         OPEN: "be told apart from plain",
+        TOO_FEW: "too few seeds to say",
     }
-    if told[0][0] == len(rows):
+    if told[0][0] == len(rest) == len(rows):
         kind = told[0][1]
-        return _capital(f"{start}; {_EVERY[kind][min(len(rows), 3)]} {what[kind]}.")
+        return _capital(f"{start}; {_EVERY[kind][min(len(rest), 3)]} {what[kind]}.")
     parts = [f"{count} {_verb(kind, count)} {what[kind]}" for count, kind in told]
-    return _capital(f"{start}; {'of these ' if learned else ''}{listed(parts)}.")
+    return _capital(f"{start}; of these {listed(parts)}.")
 
 
 def _verb(kind: str, count: int) -> str:
     if kind in (BETTER, WORSE):
         return "was" if count == 1 else "were"
+    if kind == TOO_FEW:
+        return "has" if count == 1 else "have"
     return "may" if kind == UNCONFIRMED else "cannot"
 
 
@@ -132,6 +177,7 @@ _EVERY = {
     WORSE: _ALL_WERE,
     UNCONFIRMED: {1: "it may", 2: "both may", 3: "all may"},
     OPEN: {1: "it cannot", 2: "neither can", 3: "none can"},
+    TOO_FEW: {1: "it has", 2: "both have", 3: "all have"},
 }
 
 
@@ -148,32 +194,29 @@ def _whose(results: Results, rows: Sequence[Summary]) -> str:
     return " (not held against every control, so not credited to the dice)"
 
 
-def _missing(results: Results) -> str:
+def _missing(results: Results) -> list[str]:
     there = [results.controls(context) for context in range(len(results.sweep.contexts))]
-    dice = _dice(results)
-    if not dice:
-        return "No arm rolls dice."
+    if not dice_rows(results):
+        return ["No arm rolls dice."]
     if not any(there):
-        return (
+        return [
             "There are no controls: nothing to hold the dice against, so no claim that they help."
-        )
+        ]
     if not all("plain" in controls for controls in there):
         where = "There" if len(there) == 1 else "In some contexts there"
-        return f"{where} is no plain arm, so whether dice help over plain training cannot be said."
-    if all(row.n + row.diverged < 2 for row in dice):
-        return "With one seed for each arm no comparison is possible."
-    return ""
+        return [
+            f"{where} is no plain arm, so whether dice help over plain training cannot be said."
+        ]
+    return []
 
 
-def _dice(results: Results) -> list[Summary]:
-    return [
-        row for row in results.summaries.values() if results.sweep.arms[row.arm].control == DICE
-    ]
-
-
-def _against_plain(results: Results, row: Summary) -> str:
-    compared = results.compared.get((row.context, row.arm), {}).get("plain")
-    return NO_TEST if compared is None else compared.finding
+def _diverged(results: Results) -> list[str]:
+    """That means leave out runs; nothing of arms that have no mean."""
+    rows = [row for row in dice_rows(results) if row.diverged and row.n]
+    if not rows:
+        return []
+    lost, runs = sum(row.diverged for row in rows), sum(row.n + row.diverged for row in rows)
+    return [f"{lost} of {runs} runs with dice diverged; no mean includes them."]
 
 
 def _seeds(results: Results) -> str:

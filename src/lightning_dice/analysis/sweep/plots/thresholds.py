@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightning_dice.analysis.phrases import counted
 from lightning_dice.analysis.style import FAINT, GREEN, GREY, INK, VERMILLION, house_figure
 from lightning_dice.analysis.sweep.arms import CONTROLS, DICE, Arm
 from lightning_dice.analysis.sweep.labels import short_name
@@ -31,12 +29,13 @@ from lightning_dice.analysis.sweep.plots.frames import (
     those_on,
 )
 from lightning_dice.analysis.sweep.results import Family, Results
-from lightning_dice.analysis.sweep.statistics import BETTER, WORSE
+from lightning_dice.analysis.sweep.standing import verdict_in_brief
+from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 
 _READING = (
-    "Bands are 95 % confidence intervals over the seeds; an arm with one seed has none, and one "
-    "that leaves the axes is wider than shown. Below, on the same axis, the mean scale E[s] and "
-    "the efficiency E[s]\u00b2/E[s\u00b2] of the odds."
+    "Bands are 95 % confidence intervals over the seeds; an arm with fewer than "
+    f"{MIN_SEEDS} seeds has none, and one that leaves the axes is wider than shown. Below, on the "
+    "same axis, the mean scale E[s] and the efficiency E[s]\u00b2/E[s\u00b2] of the odds."
 )
 
 
@@ -68,20 +67,13 @@ def _by_throw(families: Sequence[Family]) -> list[tuple[Arm, list[Family]]]:
 
 
 def _message(results: Results, page: Page) -> str:
-    arms = [
-        (family.context, arm)
+    rows = [
+        results.summaries[family.context, arm]
         for panel in those_on(page)
         for family in panel.families
         for arm in family.arms
     ]
-    judged = [results.summaries[arm].learned for arm in arms]
-    compared = [results.compared.get(arm, {}).get("plain") for arm in arms]
-    found = Counter(row.finding for row in compared if row is not None)
-    dice = counted(len(arms), "arm") + " with dice"
-    learned = dice if None in judged else f"{sum(map(bool, judged))} of {dice} learned"
-    if not found:
-        return learned
-    return f"{learned}; {found[BETTER]} better than plain, {found[WORSE]} worse"
+    return verdict_in_brief(results, rows)
 
 
 def _draw(results: Results, page: Page, message: str) -> Figure:
