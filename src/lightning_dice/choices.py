@@ -106,8 +106,8 @@ class Choices:
                     raise SettingError(
                         setting,
                         getattr(self, setting),
-                        f"a mini-batch's roll scales its loss, so that {setting}={possible!r} is "
-                        "all that it can have; use granularity='per_accumulation_step'",
+                        "the roll of a mini-batch scales its whole loss; use "
+                        f"{setting}={possible!r}, or granularity='per_accumulation_step'",
                     )
         elif self.ranks == "independent":
             raise SettingError(

@@ -29,6 +29,12 @@ HARDWARE = {
     "trainer=ddp": ["trainer.accelerator=cpu"],
 }
 # What an option needs beside it.
+GRADIENT_EXPERIMENTS = [
+    *("classic", "forgiving", "digits", "digits_sweep", "python_docs_sweep", "die_sweep"),
+    *("granularity_sweep", "threshold_sweep", "tolerance", "tolerance_gpt", "lr_window"),
+    *("tolerance_tuning", "tolerance_gpt_tuning", "robustness", "robustness_gpt", "label_noise"),
+    *("finetune_minilm", "finetune_minilm_small", "finetune_minilm_tuning"),
+]
 OWN = ["model=own", "model._target_=support.own.Net", "data=own", "data._target_=support.own.Data"]
 OWN += ["metric.name=val_loss", "metric.mode=min"]
 BESIDE = {
@@ -117,7 +123,7 @@ def test_an_own_table(composed):
 
 def test_target_and_scope_and_patterns(composed):
     settings = build_dice(composed()).settings
-    assert (settings["target"], settings["scope"]) == ("gradient", "model")
+    assert (settings["target"], settings["scope"]) == ("update", "model")
     assert settings["include"] is settings["exclude"] is None
     patterns = 'dice.include=["*.attention.*","*.mlp.*"]'
     chosen = composed("target=update", "scope=tensor", patterns, "dice.exclude=[*.bias]")
@@ -125,6 +131,54 @@ def test_target_and_scope_and_patterns(composed):
     assert (settings["target"], settings["scope"]) == ("update", "tensor")
     assert settings["include"] == ["*.attention.*", "*.mlp.*"]
     assert settings["exclude"] == ["*.bias"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "target"),
+    [
+        (["granularity=per_mini_batch"], "gradient"),  # of which there is no update
+        (["granularity=per_mini_batch", "target=gradient"], "gradient"),
+        (["granularity=per_mini_batch", "control=deck"], "gradient"),
+        (["experiment=digits", "granularity=per_mini_batch"], "gradient"),
+        (["granularity=per_accumulation_step"], "update"),
+        (["granularity=per_accumulation_step", "target=gradient"], "gradient"),
+    ],
+)
+def test_mini_batches_need_no_word_on_the_target(composed, overrides, target):
+    assert build_dice(composed(*overrides)).settings["target"] == target
+
+
+@pytest.mark.parametrize("name", GRADIENT_EXPERIMENTS)
+def test_experiments_with_results_on_gradients_name_their_target(composed, name):
+    assert composed(f"experiment={name}").dice.target == "gradient"
+    assert composed(f"experiment={name}", "dice.target=update").dice.target == "update"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named", "remedy"),
+    [
+        (["target=update", "granularity=per_mini_batch"], "target='update'", "target=gradient"),
+        (["granularity=per_mini_batch", "target=update"], "target='update'", "target=gradient"),
+        (["dice.granularity=per_mini_batch"], "target='update'", "target=gradient"),
+        (
+            ["experiment=scarce_text", "dice.granularity=per_mini_batch"],
+            "target='update'",
+            "granularity=per_accumulation_step",
+        ),
+        (["dice.skip_discarded=true"], "skip_discarded=True", "target=gradient"),
+    ],
+)
+def test_what_only_gradients_can_have_is_refused_with_a_remedy_that_works(
+    composed, overrides, named, remedy
+):
+    with pytest.raises(SettingError) as caught:
+        build_dice(composed(*overrides))
+    assert caught.value.setting == named.partition("=")[0]
+    assert named in str(caught.value)
+    assert remedy in str(caught.value).replace("'", "")  # as a shell reads it
+    group, _, option = remedy.partition("=")
+    kept = [o for o in overrides if o.partition("=")[0] not in (group, f"dice.{group}")]
+    build_dice(composed(*kept, f"dice.{group}={option}"))
 
 
 def test_skip_update_keeps_every_second_update_of_hidden_matrices_and_doubles_it(composed):

@@ -37,12 +37,18 @@ def build_arm(config: DictConfig) -> Arm:
 
 
 def build_dice(config: DictConfig) -> SavingThrowCallback:
-    """The callback that ``saving_throw``, ``control`` and ``dice`` describe."""
+    """Build the callback that ``saving_throw``, ``control`` and ``dice`` describe.
+
+    Raises:
+        SettingError: If a value is outside what is allowed, or two of them exclude each other.
+    """
     arm = build_arm(config)
     given = {key: value for key, value in plain(config.dice).items() if value is not None}
     if config.control in WITHOUT_DICE:  # there is nothing to aim or to divide
         given = {key: given[key] for key in ("granularity", "seed") if key in given}
-    return SavingThrowCallback(arm.throw, draws=arm.draws, **given)
+    callback = SavingThrowCallback(arm.throw, draws=arm.draws, **given)
+    callback.choices.check()  # Lightning asks only when training starts, which leaves a folder.
+    return callback
 
 
 def build_metric(config: DictConfig) -> Metric:
