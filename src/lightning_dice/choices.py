@@ -106,7 +106,7 @@ class Choices:
                     raise SettingError(
                         setting,
                         getattr(self, setting),
-                        "the roll of a mini-batch scales its whole loss; use "
+                        "a mini-batch's roll scales its whole loss; use "
                         f"{setting}={possible!r}, or granularity='per_accumulation_step'",
                     )
         elif self.ranks == "independent":

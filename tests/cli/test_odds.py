@@ -77,9 +77,9 @@ def test_the_chart_is_told_without_colour():
     lines = chart(run("--die", "d4", "--threshold", "2", "--scaling", "-1,0,none,0.5"))
     assert [line.split()[:4] for line in lines] == [
         ["discard", "25", "%", "░" * 40],
-        ["-1", "backwards", "25", "%"],
+        ["-1", "reversed", "25", "%"],
         ["0", "zero", "25", "%"],
-        ["0.5", "forwards", "25", "%"],
+        ["0.5", "forward", "25", "%"],
     ]
     assert [set(line.split()[-1]) for line in lines] == [{"░"}, {"▒"}, {"░"}, {"█"}]
 
@@ -89,7 +89,7 @@ def test_bars_are_as_long_as_they_are_likely():
     assert [line.count("█") for line in lines] == [round(40 * n / 7) for n in (1, 3, 5, 7)]
     [rare, sure] = chart(run("--die", "20d2kh1", "--threshold", "2", "--scaling", "0,1"))
     assert (rare.count("░"), sure.count("█")) == (1, 40)  # what can happen has a bar
-    assert any(line.rstrip().endswith("0.1 to 0.2  forwards    0 %") for line in chart(run()))
+    assert any(line.rstrip().endswith("0.1 to 0.2  forward    0 %") for line in chart(run()))
 
 
 @settings(deadline=None)
@@ -102,12 +102,12 @@ def test_rows_of_any_table(table, unit):
     odds = SavingThrow(f"d{len(table)}", 2, table).odds()
     rows = chart_rows(odds)
     assert len(rows) <= 25
-    chance = dict.fromkeys(["discard", "backwards", "zero", "forwards"], Fraction(0))
+    chance = dict.fromkeys(["discard", "reversed", "zero", "forward"], Fraction(0))
     for row in rows:
         chance[row.direction] += row.chance
     assert chance["discard"] == odds.discard
-    assert chance["backwards"] == odds.inverse
-    assert chance["forwards"] == odds.forward
+    assert chance["reversed"] == odds.inverse
+    assert chance["forward"] == odds.forward
     assert sum(chance.values()) == 1
 
 

@@ -20,55 +20,50 @@ from lightning_dice.rules.words import percent
     [
         (
             SavingThrow("d20", 15),
-            "expected step 0.035 of a full one; 65 % of steps go backwards, 5 % are discarded; "
-            "as much signal as keeping 0.366 % of updates",
+            "expected scale 0.035; 65 % of rolls reverse, 5 % discard; "
+            "as much signal as keeping 0.366 % and discarding the rest",
         ),
         (
             SavingThrow("d20", 10, "skip"),
-            "expected step 0.412 of a full one; no step goes backwards, 45 % are discarded; "
-            "as much signal as keeping 52.7 % of updates",
+            "expected scale 0.412; no roll reverses, 45 % discard; "
+            "as much signal as keeping 52.7 % and discarding the rest",
         ),
         (
             SavingThrow("d20", 10, normalize="mean"),
-            "expected step a full one, normalized by mean; 40 % of steps go backwards, "
-            "5 % are discarded; as much signal as keeping 29.8 % of updates",
+            "expected scale 1, normalized by mean; 40 % of rolls reverse, 5 % discard; "
+            "as much signal as keeping 29.8 % and discarding the rest",
         ),
         (
             SavingThrow("d20", 10, normalize="rms"),
-            "expected step 0.546 of a full one, normalized by rms; 40 % of steps go backwards, "
-            "5 % are discarded; as much signal as keeping 29.8 % of updates",
+            "expected scale 0.546, normalized by rms; 40 % of rolls reverse, 5 % discard; "
+            "as much signal as keeping 29.8 % and discarding the rest",
         ),
         (
             SavingThrow("d20", 20),
-            "expected step -0.378 of a full one (backwards); 90 % of steps go backwards, "
-            "5 % are discarded",
+            "expected scale -0.378; 90 % of rolls reverse, 5 % discard",
         ),
         (
             SavingThrow("d20", 16, normalize="rms"),
-            "expected step -0.0652 of a full one (backwards), normalized by rms; "
-            "70 % of steps go backwards, 5 % are discarded",
+            "expected scale -0.0652, normalized by rms; 70 % of rolls reverse, 5 % discard",
         ),
         (
             SavingThrow("d2", 1, [-1, 1]),
-            "expected step 0: forwards and backwards cancel out; 50 % of steps go backwards",
+            "expected scale 0, as scales above and below 0 cancel out; 50 % of rolls reverse",
         ),
-        (
-            SavingThrow("d2", 1, [-3, -1]),
-            "expected step -2 times a full one (backwards); every step goes backwards",
-        ),
+        (SavingThrow("d2", 1, [-3, -1]), "expected scale -2; every roll reverses"),
         (
             SavingThrow("d2", 1, [2.5, 2.5]),
-            "expected step 2.5 times a full one; no step goes backwards; no signal is lost",
+            "expected scale 2.5; no roll reverses; no signal is lost",
         ),
         (
             SavingThrow("d2", 1, [0, 1]),
-            "expected step 0.5 of a full one; no step goes backwards; "
-            "as much signal as keeping 50 % of updates",
+            "expected scale 0.5; no roll reverses; "
+            "as much signal as keeping 50 % and discarding the rest",
         ),
-        (SavingThrow("d2", 1, [None, None]), "every update is discarded: nothing is learned"),
+        (SavingThrow("d2", 1, [None, None]), "every roll discards: nothing is learned"),
         (
             SavingThrow("d2", 1, [None, 0]),
-            "every update is discarded or scaled to 0: nothing is learned",
+            "every roll discards or has scale 0: nothing is learned",
         ),
     ],
     ids=str,
@@ -88,7 +83,7 @@ def test_meaning(throw, words):
         (
             # Efficiency 0.45, all of it uphill.
             SavingThrow("d20", 20),
-            "steps go backwards on average, so training will raise the loss; "
+            "an expected scale below 0 pushes against training, which will raise the loss; "
             "lower the threshold to at most 14 or use scaling='skip'",
         ),
         (
@@ -101,12 +96,12 @@ def test_meaning(throw, words):
         ),
         (
             SavingThrow("d2", 1, [-1, 1]),
-            "forward and backward steps cancel out, so training will not learn; "
+            "an expected scale of 0 leaves no signal, so training will not learn; "
             "give the table factors with a larger mean",
         ),
         (
             SavingThrow("d2", 1, [0, None]),
-            "no update reaches the weights, so training will not learn; "
+            "no roll lets anything through, so training will not learn; "
             "give the table factors with a larger mean",
         ),
     ],
@@ -114,6 +109,15 @@ def test_meaning(throw, words):
 )
 def test_advice(throw, words):
     assert advice(throw) == words
+
+
+@pytest.mark.parametrize("scaling", [*SCALINGS, [*[-0.5] * 10, *[1] * 10], [None] * 20])
+@pytest.mark.parametrize("threshold", [1, 5, 10, 15, 20])
+def test_words_are_of_rolls_and_hold_whatever_is_scaled(threshold, scaling):
+    """Both are printed before a gradient is scaled, which need not turn any step round."""
+    throw = SavingThrow("d20", threshold, scaling)
+    text = f"{meaning(throw)}; {advice(throw) or ''}"
+    assert not re.search(r"backward|forward|invers|invert|\bstep|update|gradient", text)
 
 
 DICE = ["d2", "d3", "d6", "d20", "d30", "d12+5", "d12-5", "d20+30"]

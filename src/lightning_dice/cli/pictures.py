@@ -22,13 +22,13 @@ MAX_BINS = 20
 BAR_WIDTH = 40
 """Most characters a bar has."""
 
-# What a row of the chart does to the weights: style, bar, bar where the terminal knows only ASCII.
+# What scales of a row do to their target: style, bar, bar where the terminal knows only ASCII.
 # The bars differ by more than colour.
 _LOOKS = {
     "discard": ("yellow", "░", "."),
-    "backwards": ("red", "▒", "-"),
+    "reversed": ("red", "▒", "-"),
     "zero": ("default", "░", "."),
-    "forwards": ("green", "█", "#"),
+    "forward": ("green", "█", "#"),
 }
 
 
@@ -118,8 +118,8 @@ def chart_rows(odds: Odds) -> list[Row]:
         >>> for row in chart_rows(SavingThrow("d100", 10, "skip").odds())[:3]:
         ...     print(row.label, row.direction, row.chance)
          discard 9/100
-        0.05 to 0.1 forwards 1/100
-        0.1 to 0.15 forwards 1/20
+        0.05 to 0.1 forward 1/100
+        0.1 to 0.15 forward 1/20
     """
     rows = [Row("", "discard", odds.discard)] if odds.discard else []
     scales = {scale: chance for scale, chance in odds.scales.items() if scale is not None}
@@ -137,7 +137,7 @@ def chart_rows(odds: Odds) -> list[Row]:
 
 
 def _direction(scale: Fraction) -> str:
-    return "forwards" if scale > 0 else "backwards" if scale < 0 else "zero"
+    return "forward" if scale > 0 else "reversed" if scale < 0 else "zero"
 
 
 def _bin_width(low: Fraction, high: Fraction) -> Fraction:

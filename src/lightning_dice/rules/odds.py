@@ -70,17 +70,17 @@ class Odds:
 
     @property
     def discard(self) -> Fraction:
-        """The chance that an update is discarded."""
+        """The chance that a roll discards."""
         return self.scales.get(None, Fraction(0))
 
     @property
     def inverse(self) -> Fraction:
-        """The chance of a step backwards, a scale below 0."""
+        """The chance that a roll reverses: a scale below 0."""
         return sum((p for s, p in self.scales.items() if (s or 0) < 0), Fraction(0))
 
     @property
     def forward(self) -> Fraction:
-        """The chance of a step forwards, a scale above 0."""
+        """The chance of a scale above 0."""
         return sum((p for s, p in self.scales.items() if (s or 0) > 0), Fraction(0))
 
     def __reduce__(self) -> tuple[Any, ...]:

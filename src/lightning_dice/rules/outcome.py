@@ -27,9 +27,10 @@ class Roll(NamedTuple):
         natural: The face that counts, before the modifier.
         total: ``natural`` plus the die's modifier.
         outcome: What the saving throw came to.
-        scale: The dimensionless factor on the update: 1 is unchanged, 0 < scale < 1 partial,
-            scale < 0 inverse. ``None`` is a discard: no update at all, which is not the same
-            thing as scale 0 (a zero gradient still lets momentum and weight decay move weights).
+        scale: The dimensionless factor on the target, a gradient or an update: 1 is full,
+            0 < scale < 1 partial, scale < 0 reversed. ``None`` is a discard: no update at all,
+            which is not the same thing as scale 0 (a zero gradient still lets momentum and weight
+            decay move weights).
 
     Example:
         >>> Roll(17, 17, Outcome.SUCCESS, 0.85).discard

@@ -34,8 +34,8 @@ class SavingThrow:
     Args:
         die: A ``Die`` or its notation.
         threshold: The total that a success must reach, 1 to the die's largest total.
-        scaling: ``"margin"`` (failure: inverse by how far the total falls short),
-            ``"proportional"`` (failure: inverse by the total), ``"skip"`` (failure: discard),
+        scaling: ``"margin"`` (failure: reversed by how far the total falls short),
+            ``"proportional"`` (failure: reversed by the total), ``"skip"`` (failure: discard),
             ``"reference"`` (what the public Roll-to-Train code does), or one finite factor per
             natural face, ``None`` for a discard.
         normalize: Divide every scale by ``"mean"``, E[s], or by ``"rms"``, sqrt(E[s^2]) (a discard

@@ -33,16 +33,16 @@ class Throw(NamedTuple):
 
 
 def margin(throw: Throw) -> Factor:
-    """Partial by the total on success, inverse by how far the total falls short on failure."""
+    """Partial by the total on success, reversed by how far the total falls short on failure."""
     if throw.outcome is Outcome.FAILURE:
         return max(Fraction(throw.total - throw.threshold, throw.sides), Fraction(-1))
     return skip(throw)
 
 
 def proportional(throw: Throw) -> Factor:
-    """Partial by the total on success, inverse by the total on failure.
+    """Partial by the total on success, reversed by the total on failure.
 
-    A total below zero (a modifier can do that) gives 0, never a step forwards for a failure.
+    A total below zero (a modifier can do that) gives 0, never a scale above 0 for a failure.
     """
     if throw.outcome is Outcome.FAILURE:
         return -Fraction(min(max(throw.total, 0), throw.sides), throw.sides)

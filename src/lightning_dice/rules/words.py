@@ -14,30 +14,33 @@ LOW_EFFICIENCY = 0.02
 
 
 def meaning(throw: SavingThrow) -> str:
-    """The expected step, the steps that go backwards or nowhere, and the signal that is left.
+    """Describe the expected scale, the rolls that reverse or discard, and the signal left.
+
+    The words are of rolls and scales alone, so that they hold for gradients and for updates: an
+    optimizer may make a forward step of a reversed gradient.
 
     Example:
         >>> meaning(SavingThrow("d20", threshold=10, scaling="skip"))
-        'expected step 0.412 of a full one; no step goes backwards, 45 % are discarded; as much \
-signal as keeping 52.7 % of updates'
+        'expected scale 0.412; no roll reverses, 45 % discard; as much signal as keeping 52.7 % \
+and discarding the rest'
     """
     odds = throw.odds()
     if odds.discard == 1:
-        return "every update is discarded: nothing is learned"
+        return "every roll discards: nothing is learned"
     if odds.mean_square == 0:
-        return "every update is discarded or scaled to 0: nothing is learned"
-    clauses = [_step(throw, odds), _directions(odds)]
+        return "every roll discards or has scale 0: nothing is learned"
+    clauses = [_expected_scale(throw, odds), _effects(odds)]
     if odds.mean > 0:
         clauses.append(_signal(odds.efficiency))
     return "; ".join(clauses)
 
 
 def advice(throw: SavingThrow) -> str | None:
-    """What to expect of a saving throw that training cannot learn from, and what to change.
+    """Say why training cannot learn from a saving throw, and what to change.
 
     Returns:
-        ``None`` where training can learn: the mean scale is above 0 and the efficiency at least
-        ``LOW_EFFICIENCY``. (A mean below 0 can have a high efficiency: it reliably climbs.)
+        ``None`` where training can learn: the expected scale is above 0 and the efficiency at least
+        ``LOW_EFFICIENCY``. (One below 0 can have a high efficiency: it reliably climbs.)
 
     Example:
         >>> advice(SavingThrow("d20", threshold=15))
@@ -50,11 +53,11 @@ use scaling='skip'"
     if _learns(odds):
         return None
     if odds.mean_square == 0:
-        expect = "no update reaches the weights, so training will not learn"
+        expect = "no roll lets anything through, so training will not learn"
     elif odds.mean < 0:
-        expect = "steps go backwards on average, so training will raise the loss"
+        expect = "an expected scale below 0 pushes against training, which will raise the loss"
     elif odds.mean == 0:
-        expect = "forward and backward steps cancel out, so training will not learn"
+        expect = "an expected scale of 0 leaves no signal, so training will not learn"
     else:
         expect = "so little signal that training will hardly learn"
     return f"{expect}; {' or '.join(_remedies(throw))}"
@@ -89,33 +92,24 @@ def _highest_threshold(throw: SavingThrow, scaling: str | Table) -> int:
     )
 
 
-def _step(throw: SavingThrow, odds: Odds) -> str:
+def _expected_scale(throw: SavingThrow, odds: Odds) -> str:
     if odds.mean == 0:
-        return "expected step 0: forwards and backwards cancel out"
-    size = f"{float(odds.mean):.3g}"
-    if odds.mean == 1:
-        step = "a full one"
-    elif abs(odds.mean) < 1:
-        step = f"{size} of a full one"
-    else:
-        step = f"{size} times a full one"
-    backwards = " (backwards)" if odds.mean < 0 else ""
+        return "expected scale 0, as scales above and below 0 cancel out"
     normalized = "" if throw.normalize == "none" else f", normalized by {throw.normalize}"
-    return f"expected step {step}{backwards}{normalized}"
+    return f"expected scale {float(odds.mean):.3g}{normalized}"
 
 
-def _directions(odds: Odds) -> str:
+def _effects(odds: Odds) -> str:
     if odds.inverse == 1:
-        return "every step goes backwards"
-    inverse = f"{percent(odds.inverse)} of steps go" if odds.inverse else "no step goes"
-    discard = f", {percent(odds.discard)} are discarded" if odds.discard else ""
-    return f"{inverse} backwards{discard}"
+        return "every roll reverses"
+    reversing = f"{percent(odds.inverse)} of rolls reverse" if odds.inverse else "no roll reverses"
+    return reversing + (f", {percent(odds.discard)} discard" if odds.discard else "")
 
 
 def _signal(efficiency: Fraction) -> str:
     if efficiency == 1:
         return "no signal is lost"
-    return f"as much signal as keeping {percent(efficiency)} of updates"
+    return f"as much signal as keeping {percent(efficiency)} and discarding the rest"
 
 
 def percent(share: Fraction) -> str:
