@@ -132,6 +132,35 @@ def build_run(
     return folder
 
 
+def as_own_training(folder, **parts):
+    """Turn a run's folder into one that dice leave beside the logger of somebody's own Trainer.
+
+    ``parts`` change what ``saving_throw.json`` says.
+    """
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    kept = ("format", "status", "started", "steps", "seed", "dice", "odds", "rolls", "versions")
+    content = {
+        **{key: summary[key] for key in kept},
+        "task": {"model": "Classifier", "data": None, "optimizer": "SGD"},
+        "optimizers": [{"name": "SGD", "response": "linear"}],
+        **parts,
+    }
+    (folder / "saving_throw.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "summary.json").unlink()
+    (folder / "config.yaml").unlink()
+    return folder
+
+
+@pytest.fixture
+def make_own(make_run):
+    """Makes the folder of somebody's own training: see ``as_own_training``."""
+
+    def make(name="version_0", parts=(), **run):
+        return as_own_training(make_run(name, **run), **dict(parts))
+
+    return make
+
+
 @pytest.fixture
 def make_run(tmp_path):
     """Makes a run's folder: see ``build_run``."""

@@ -31,22 +31,28 @@ def test_the_headline_block(make_run, rolled):
     run = Run.load(make_run(records=records))
     block = {line.label: (plain(line.value), plain(line.note)) for line in headlines(run)}
     mean = sum(r.scale or 0 for r in records) / 600
-    assert list(block) == ["val_loss", "baseline", "mean scale", "efficiency", "luck"]
+    assert list(block) == ["val_loss", "baseline", "observed scale", "efficiency", "luck"]
     assert block["val_loss"] == ("1.93", "nats/byte")
     assert block["baseline"] == ("2.32", "bigram, beaten")
-    assert block["mean scale"] == (f"{mean:.3f}", "expected 0.323")
+    assert block["observed scale"] == (f"{mean:.3f}", "expected 0.323")
     assert block["efficiency"] == ("0.30", "1 without dice")
     assert block["luck"] == (f"p = {run.luck:.2f}", "ordinary")
 
 
-def test_a_headline_block_of_nothing(make_run):
+def test_a_headline_without_a_value_makes_room(make_run, make_own, rolled):
     run = Run.load(
         make_run(records=[], rows=[], odds={}, metrics={}, baseline=None, task={}, dice={})
     )
-    block = {line.label: (line.value, line.note) for line in headlines(run)}
-    assert {value for value, _note in block.values()} == {NONE}
-    assert block["luck"][1] == "not tested"
-    assert block["baseline"][1] == "none given"
+    assert headlines(run) == [("steps", "600", "of the optimizer")]
+    own = headlines(Run.load(make_own(records=rolled(600))))
+    labels = ["val_loss", "observed scale", "efficiency", "luck", "steps"]
+    assert [line.label for line in own] == labels
+    assert own[-1].value == "600"
+    bare = make_own("bare", records=rolled(600), rows=[])
+    (bare / "saving_throw.json").unlink()
+    assert [(line.label, line.value) for line in headlines(Run.load(bare))][1:] == [
+        ("rolls", "600")
+    ]
 
 
 def test_very_small_numbers_are_not_cut_at_their_spaces(make_run):
@@ -89,9 +95,9 @@ def test_the_table_of_scales(make_run, record):
     run = Run.load(make_run(records=[record(i, s) for i, s in enumerate(scales)]))
     rows = {row.name.split(",")[0].split(" (")[0]: row for row in scale_rows(run)}
     assert plain(rows["discarded"].rolled) == "20.0 %"
-    assert plain(rows["backwards"].rolled) == "20.0 %"
-    assert plain(rows["forwards"].rolled) == "40.0 %"
-    assert rows["mean scale"].rolled == "0.200"
+    assert plain(rows["reversed"].rolled) == "20.0 %"
+    assert plain(rows["scale above 0"].rolled) == "40.0 %"
+    assert rows["mean"].rolled == "0.200"
     assert rows["mean square"].rolled == "0.300"
     assert [plain(row.expected) for row in rows.values()] == [
         "5.0 %",
@@ -119,7 +125,7 @@ def test_settings_and_what_they_mean(make_run):
     assert rows["die"].value == "d20"
     assert rows["threshold"].value == "10"
     assert rows["seed"].value == "0"
-    assert rows["scaling"].meaning == "a failure steps back by how far it falls short"
+    assert rows["scaling"].meaning == "a failure reverses by how far it falls short"
     assert rows["optimizer"].value == "adamw"
     assert "does" not in rows["target"].meaning
 
@@ -162,6 +168,20 @@ def test_title_and_subtitle(make_run):
         "600 steps",
         "seed 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"model": "Net", "data": None, "optimizer": "SGD"}, "Net with SGD"),
+        ({"model": "Net", "data": "digits", "optimizer": "SGD"}, "Net on digits"),
+        ({"model": "Net"}, "Net"),
+        ({"optimizer": "SGD"}, "mine"),
+        (None, "mine"),
+    ],
+)
+def test_the_title_says_what_is_known(make_own, task, words):
+    assert title(Run.load(make_own("mine", steps=9, parts={"task": task}))) == words
 
 
 def test_title_and_subtitle_of_a_run_without_a_summary(make_run):

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lightning_dice.analysis import Expected, Rolls, Run, plots
+from lightning_dice.analysis.messages import MARKS
 from lightning_dice.analysis.plots.slots import means_over_steps
-from lightning_dice.analysis.plots.strip import BINS, MARKS, draw_strip, outcome_shares
+from lightning_dice.analysis.plots.strip import BINS, draw_strip, outcome_shares
 from lightning_dice.analysis.readers import OUTCOMES
 from lightning_dice.analysis.style import LOOKS, draw
 from lightning_dice.records import RollRecord
@@ -278,12 +279,12 @@ def test_many_rolls_are_thinned_and_the_plot_says_so(make_run, rolled):
 @pytest.mark.parametrize(
     ("scales", "says"),
     [
-        ([None, None], "Every roll is a discard: no update was made"),
-        ([0.5, None], "The mean scale is 0.250, expected 0.323"),
+        ([None, None], "Every roll is a discard"),
+        ([0.5, None], "The observed scale is 0.250, expected 0.323"),
         ([], "No scales are on record"),
     ],
 )
-def test_the_title_says_the_mean(make_run, record, scales, says):
+def test_the_title_says_the_observed_scale(make_run, record, scales, says):
     records = [record(i, s) for i, s in enumerate(scales)]
     (axes,) = plots.scales(Run.load(make_run(records=records))).axes
     assert title(axes) == says

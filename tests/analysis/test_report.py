@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -267,6 +268,66 @@ def test_a_run_that_was_moved_still_has_its_report(make_run, tmp_path):
     expected = write_report(folder).read_bytes()
     shutil.move(folder, tmp_path / "elsewhere" / folder.name)
     assert write_report(tmp_path / "elsewhere" / folder.name).read_bytes() == expected
+
+
+def test_the_page_of_somebodys_own_training_is_whole(make_own, rolled):
+    page = page_of(make_own(records=rolled(600)))
+    assert "Classifier with SGD" in page.text
+    assert "What is missing" not in page.text
+    assert "\N{EN DASH}" not in page.text
+    assert "none given" not in page.text
+    assert "30.0 (5.0 %)" in page.text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize(
+    ("rolls", "drawn", "not_drawn"),
+    [
+        (9, "a mark for each roll", "share of each outcome"),
+        (900, "share of each outcome", "a mark for each roll"),
+    ],
+)
+def test_captions_are_of_what_is_drawn(make_own, rolled, rolls, drawn, not_drawn):
+    text = page_of(make_own(records=rolled(rolls), steps=rolls)).text
+    assert drawn in text
+    assert not_drawn not in text
+    assert "Above, the loss" in text
+    bare = make_own("bare", records=rolled(rolls), rows=[])
+    (bare / "saving_throw.json").unlink()
+    text = page_of(bare).text
+    for absent in ("Above, the loss", "diamonds", "settles on the expected scale"):
+        assert absent not in text
+
+
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_no_page_speaks_of_steps_that_went_backwards(make_run, target):
+    page = page_of(make_run(steps=60, dice={"target": target}))
+    alts = " ".join(image["alt"] for image in page.all("img"))
+    assert not re.search(r"backward|forward|invers|invert|applied", f"{page.text} {alts}")
+    assert ("gradient" in page.text) == (target == "gradient")
+
+
+@pytest.mark.parametrize(
+    ("folder", "remedy"),
+    [
+        (None, r"logger=CSVLogger\('\.'\)"),
+        (3, "expected the path of a run's folder"),
+        ("s3://bucket/version_0", r"logger=CSVLogger\('\.'\)"),
+        (Path("memory://logs"), r"logger=CSVLogger\('\.'\)"),
+        ("file:///logs/version_0", "expected its path, '/logs/version_0'"),
+        (Path("file:///logs/version_0"), "expected its path, '/logs/version_0'"),
+        ("file://localhost/logs", "expected its path, '/logs'"),
+    ],
+)
+def test_a_place_that_is_no_folder_here_is_refused_with_a_remedy(folder, remedy):
+    with pytest.raises(SettingError, match=remedy) as caught:
+        write_report(folder)
+    assert caught.value.setting == "folder"
+
+
+def test_a_folder_whose_name_looks_like_an_address_is_a_folder(make_own, monkeypatch, tmp_path):
+    made = make_own("memory:/logs", steps=9)
+    monkeypatch.chdir(tmp_path)
+    assert (made / write_report("memory:/logs").name).is_file()
 
 
 def test_a_folder_that_is_no_run_gets_no_report(tmp_path):

@@ -61,7 +61,7 @@ def test_a_file_is_no_folder(tmp_path):
 @pytest.mark.parametrize(
     ("summary", "reason"),
     [
-        (None, "summary.json is missing"),
+        (None, "summary.json and saving_throw.json are missing"),
         ("", "summary.json cannot be read"),
         ('{"format": 1, "sta', "summary.json cannot be read"),
         ("[1, 2]", "summary.json holds no summary"),
@@ -87,10 +87,66 @@ def test_rolls_alone_make_a_run(make_run):
     assert run.status == "unknown"
     assert run.expected is run.luck is run.steps is run.baseline is None
     assert run.omissions == (
-        "summary.json is missing",
+        "summary.json and saving_throw.json are missing",
         "metrics.csv is missing",
-        "config.yaml is missing",
     )
+
+
+def test_the_record_of_somebodys_own_training_is_whole(make_own, rolled):
+    records = rolled(600)
+    run = Run.load(make_own(records=records))
+    assert run.omissions == ()
+    assert (run.status, run.steps, run.count) == ("finished", 600, 600)
+    assert run.expected.mean == pytest.approx(0.3225)
+    assert run.luck is not None
+    assert run.optimizers == (("SGD", "linear"),)
+    assert run.baseline is run.config is None
+
+
+def test_beside_a_summary_the_record_does_not_count(make_run, make_own):
+    folder = make_run("both", steps=9)
+    record = json.loads((make_own("own", steps=9) / "saving_throw.json").read_text("utf-8"))
+    (folder / "saving_throw.json").write_text(json.dumps(record), encoding="utf-8")
+    assert Run.load(folder).part("task")["model"] == "gpt"
+    (folder / "summary.json").write_text("{", encoding="utf-8")
+    run = Run.load(folder)
+    assert run.summary == {}
+    assert "summary.json cannot be read" in run.omissions[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}", b"\xff\xfe", b"[" * 100_000])
+def test_a_record_that_is_none_is_named(make_own, content):
+    folder = make_own(steps=9)
+    (folder / "saving_throw.json").write_bytes(content)
+    run = Run.load(folder)
+    assert run.count == 9
+    assert run.omissions[0].startswith("saving_throw.json ")
+    assert len(run.omissions) == 1
+
+
+def test_a_record_of_another_format_or_count_is_named(make_own):
+    with pytest.raises(SettingError, match=r"saving_throw\.json has format 2"):
+        Run.load(make_own("later", steps=9, parts={"format": 2}))
+    run = Run.load(make_own(steps=9, parts={"rolls": {"count": 5}, "odds": {}}))
+    assert run.omissions == (
+        "saving_throw.json has no odds",
+        "rolls.csv holds 9 rolls and saving_throw.json counts 5",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric"),
+    [
+        ([{"step": 1, "train_loss": 2.0, "val_loss": 3.0}], "val_loss"),
+        ([{"step": 1, "val_accuracy": 0.5, "train_loss": 2.0}], "val_accuracy"),
+        ([{"step": 1, "dice/mean_scale": 0.3, "train_loss_epoch": 2.0}], "train_loss_epoch"),
+        ([{"step": 1, "f1": 0.3, "my/loss": 2.0}], "my/loss"),
+        ([{"step": 1, "dice/mean_scale": 0.3, "f1": 2.0}], "f1"),
+        ([], "val_loss"),
+    ],
+)
+def test_a_training_that_names_no_metric_is_judged_by_what_it_logged(make_own, rows, metric):
+    assert Run.load(make_own(steps=9, rows=rows)).metric == metric
 
 
 def test_a_summary_alone_makes_a_run(make_run, rolled):

@@ -11,6 +11,7 @@ from lightning_dice.analysis.words import (
     against_baseline,
     arm,
     beats_baseline,
+    caution,
     ending,
     fates,
     luck,
@@ -21,6 +22,11 @@ from lightning_dice.analysis.words import (
     signal,
 )
 from lightning_dice.rules import Outcome, SavingThrow
+
+ADAMW = {"name": "AdamW", "response": "rescales"}
+MOMENTUM = {"name": "SGD", "response": "momentum"}
+LINEAR = {"name": "SGD", "response": "linear"}
+NEW = {"name": "Novel", "response": "unknown"}
 
 
 def plain(text):
@@ -40,17 +46,16 @@ def test_the_whole_paragraph_of_an_ordinary_run(make_run, rolled):
     lost = scales.count(None)
     counts = [sum(r.outcome is o for r in records) for o in Outcome]
     p = stats.chisquare(counts, [30, 240, 300, 30]).pvalue
-    assert plain(paragraph(load(make_run(records=records)))) == (
+    assert plain(paragraph(load(make_run(records=records, optimizers=[ADAMW])))) == (
         "A d20 was rolled 600 times against a threshold of 10, one roll for the gradient of each "
         f"update. {lost} gradients ({lost / 6:.1f} %) were discarded, {back} ({back / 6:.1f} %) "
-        f"turned backwards, {part} ({part / 6:.1f} %) applied in part and {full} "
-        f"({full / 6:.1f} %) applied in full. The mean scale was "
-        f"{sum(s or 0 for s in scales) / 600:.3f}, where the odds expect 0.323. The luck was "
-        f"ordinary: fair dice stray at least this far from the odds in {100 * p:.0f} % of such "
-        "runs. The odds leave about as much signal as keeping 30 % of the updates and discarding "
-        "the rest. These scales are of gradients, which adamw rescales by their own size: the "
-        "weights moved by other factors. val_loss came to 1.93 nats/byte, 0.39 below the bigram "
-        "baseline of 2.32 (lower is better)."
+        f"reversed, {part} ({part / 6:.1f} %) partial and {full} ({full / 6:.1f} %) full. The "
+        f"observed scale was {sum(s or 0 for s in scales) / 600:.3f}, and the expected scale is "
+        f"0.323. The luck was ordinary: fair dice stray at least this far from the odds in "
+        f"{100 * p:.0f} % of such runs. The odds leave about as much signal as keeping 30 % of the "
+        "gradients and discarding the rest. These are scales of gradients. AdamW rescales "
+        "gradients by their own size: the weights moved by other factors. val_loss came to 1.93 "
+        "nats/byte, 0.39 below the bigram baseline of 2.32 (lower is better)."
     )
 
 
@@ -100,11 +105,11 @@ def test_every_roll_is_told_of_once(scales, make_run, record):
     assert sum(map(int, told)) == len(scales)
     words = {
         "discarded": scales.count(None),
-        "turned backwards": sum(s is not None and s < 0 for s in scales),
-        "multiplied by zero": scales.count(0.0),
-        "applied in part": scales.count(0.4),
-        "applied in full": scales.count(1.0),
-        "made larger": scales.count(1.7),
+        "reversed": sum(s is not None and s < 0 for s in scales),
+        "scaled to 0": scales.count(0.0),
+        "partial": scales.count(0.4),
+        "full": scales.count(1.0),
+        "amplified": scales.count(1.7),
     }
     for word, count in words.items():
         assert (word in text) == (count > 0)
@@ -115,19 +120,19 @@ def test_every_roll_is_told_of_once(scales, make_run, record):
 def test_singular_and_plural(make_run, record):
     records = [record(0, None), record(1, 0.5), record(2, 0.5)]
     assert plain(fates(load(make_run(records=records)))) == (
-        "1 gradient (33.3 %) was discarded and 2 (66.7 %) applied in part."
+        "1 gradient (33.3 %) was discarded and 2 (66.7 %) partial."
     )
     one = load(make_run("one", records=[record(0, 1.0)], steps=1))
     assert "was rolled once against" in rolling(one)
-    assert plain(fates(one)) == "1 gradient (100 %) was applied in full."
+    assert plain(fates(one)) == "1 gradient (100 %) was full."
 
 
 def test_no_rolls(make_run):
     run = load(make_run(records=[], rows=[]))
     text = paragraph(run)
     assert text.startswith("No rolls are on record")
-    assert "gradient" not in text
-    assert "mean scale" not in text
+    assert fates(run) == caution(run) == ""
+    assert "observed scale" not in text
     assert "luck" not in text
     assert "val_loss came to 1.93" in plain(text)
 
@@ -135,7 +140,7 @@ def test_no_rolls(make_run):
 def test_every_update_discarded(make_run, record):
     run = load(make_run(records=[record(i, None, Outcome.CRITICAL_FAILURE) for i in range(40)]))
     assert fates(run) == "Every gradient was discarded: the dice let nothing through."
-    assert scale(run).startswith("The mean scale was 0, where")
+    assert scale(run).startswith("The observed scale was 0, and")
     single = load(make_run("one", records=[record(0, None)], dice={"target": "update"}))
     assert fates(single) == "The one update was discarded: the dice let nothing through."
 
@@ -143,7 +148,11 @@ def test_every_update_discarded(make_run, record):
 @pytest.mark.parametrize(
     ("dice", "whose", "noun"),
     [
-        ({"granularity": "per_mini_batch"}, "one roll for each mini-batch.", "mini-batch"),
+        (
+            {"granularity": "per_mini_batch"},
+            "one roll for the gradient of each mini-batch.",
+            "mini-batch gradient",
+        ),
         ({"target": "update"}, "one roll for each update.", "update"),
         ({}, "one roll for the gradient of each update.", "gradient"),
         (
@@ -215,9 +224,8 @@ def test_mini_batches_are_plural_too(make_run, rolled):
     records = rolled(30, batches=2)
     text = paragraph(load(make_run(records=records, dice={"granularity": "per_mini_batch"})))
     assert "rolled 60 times" in text
-    assert "mini-batches" in text
-    assert "updates" not in text
-    assert "gradient of" not in text
+    assert "mini-batch gradients" in text
+    assert "update" not in text
 
 
 def test_rolls_without_settings_claim_nothing_about_what_they_were_for(make_run, record):
@@ -225,8 +233,8 @@ def test_rolls_without_settings_claim_nothing_about_what_they_were_for(make_run,
     (folder / "summary.json").unlink()
     text = plain(paragraph(load(folder)))
     assert text.startswith(
-        "The die was rolled 3 times. Their scales: 1 discard (33.3 %), 1 inverse (33.3 %) and 1 "
-        "partial (33.3 %). The mean scale was 0."
+        "The die was rolled 3 times. Their effects: 1 discarded (33.3 %), 1 reversed (33.3 %) and "
+        "1 partial (33.3 %). The observed scale was 0."
     )
     assert "update" not in text
     assert "gradient" not in text
@@ -268,13 +276,13 @@ def test_luck_that_was_not_tested_is_not_spoken_of(make_run, rolled):
 @pytest.mark.parametrize(
     ("throw", "says"),
     [
-        (SavingThrow("d20", 10), "keeping 30 % of the updates and discarding the rest."),
+        (SavingThrow("d20", 10), "keeping 30 % of the gradients and discarding the rest."),
         (SavingThrow("d20", 5), "keeping 66 % of"),
-        (SavingThrow("d20", 15), "keeping 0.37 % of the updates and discarding the rest, and with"),
+        (SavingThrow("d20", 15), "keeping 0.37 % of the gradients and discarding the rest, and"),
         (SavingThrow("d20", 20), "push against training"),
         (SavingThrow("d4", 2, [None] * 4), "no roll lets anything through"),
-        (SavingThrow("d4", 2, [-1, 1, -1, 1]), "forwards and backwards cancel"),
-        (SavingThrow("d4", 2, [1, 1, 1, 1]), "leave the signal of the updates whole"),
+        (SavingThrow("d4", 2, [-1, 1, -1, 1]), "above and below 0 cancel"),
+        (SavingThrow("d4", 2, [1, 1, 1, 1]), "leave the signal of the gradients whole"),
         (SavingThrow("d20", 10, "skip", "mean"), "keeping 53 % of"),
     ],
 )
@@ -293,19 +301,66 @@ def test_only_odds_with_a_positive_mean_are_said_to_leave_signal(make_run, rolle
         )
 
 
+RESCALES = "AdamW rescales gradients by their own size: the weights moved by other factors."
+MIXES = "SGD mixes past gradients into each step: the weights moved by a mixture of scales."
+UNKNOWN = (
+    "What Novel makes of a scaled gradient is not known: the weights may have moved by other "
+    "factors."
+)
+
+
 @pytest.mark.parametrize(
-    ("optimizer", "target", "warned"),
+    ("optimizers", "told"),
     [
-        ("adamw", "gradient", True),
-        ("RMSprop", "gradient", True),
-        ("sgd", "gradient", False),
-        ("adamw", "update", False),
+        ([ADAMW], RESCALES),
+        ([MOMENTUM], MIXES),
+        ([NEW], UNKNOWN),
+        ([{**NEW, "response": "of tomorrow"}], UNKNOWN),
+        ([{**NEW, "response": ["linear"]}], UNKNOWN),
+        ([ADAMW, ADAMW, LINEAR], RESCALES),
+        ([ADAMW, MOMENTUM], f"{RESCALES} {MIXES}"),
+        ([LINEAR], None),
+        *(
+            (nothing, "What the optimizer made of the scaled gradients is not recorded.")
+            for nothing in (None, [], "AdamW", {"name": "AdamW"}, 3)
+        ),
+        (["AdamW"], UNKNOWN.replace("Novel", "the optimizer")),
+        (
+            [{"name": f"Mine{n}", "response": "rescales"} for n in range(99)],
+            "How far the weights moved depends on what each optimizer makes of them.",
+        ),
     ],
 )
-def test_adaptive_optimizers_are_warned_of(make_run, rolled, optimizer, target, warned):
-    task = {"optimizer": optimizer, "metric": "val_loss"}
-    text = paragraph(load(make_run(records=rolled(20), task=task, dice={"target": target})))
-    assert ("the weights moved by other factors" in text) == warned
+def test_of_scaled_gradients_it_is_said_how_the_weights_answered(
+    make_run, rolled, optimizers, told
+):
+    run = load(make_run(records=rolled(20), optimizers=optimizers))
+    assert caution(run) == ("" if told is None else f"These are scales of gradients. {told}")
+    assert caution(run) in paragraph(run)
+    on_updates = load(make_run("u", optimizers=optimizers, dice={"target": "update"}))
+    assert caution(on_updates) == ""
+
+
+def test_the_name_of_an_optimizer_says_nothing_about_its_steps(make_run, rolled):
+    task = {"optimizer": "adamw", "metric": "val_loss"}
+    run = load(make_run(records=rolled(20), task=task, optimizers=[LINEAR]))
+    assert caution(run) == ""
+
+
+@pytest.mark.parametrize("granularity", ["per_mini_batch", "per_accumulation_step", None])
+@pytest.mark.parametrize("scope", ["model", "tensor"])
+@pytest.mark.parametrize("threshold", [1, 10, 20])
+def test_no_word_says_that_an_update_was_reversed_where_gradients_were_scaled(
+    make_run, rolled, granularity, scope, threshold
+):
+    throw = SavingThrow("d20", threshold)
+    dice = {"granularity": granularity, "scope": scope, "target": "gradient"}
+    folder = make_run(records=rolled(60, throw), throw=throw, dice=dice, optimizers=[ADAMW])
+    text = paragraph(load(folder)).split(" These are scales of gradients.")[0]
+    assert not re.search(r"backward|forward|invers|invert|applied|step", text)
+    assert not re.search(
+        r"update", text.replace("of each update", "").replace("at each update", "")
+    )
 
 
 @pytest.mark.parametrize(
@@ -375,6 +430,10 @@ def test_missing_metrics(make_run, rolled):
     assert result(run) == "There is no val_loss to report."
     assert against_baseline(run) == ""
     assert beats_baseline(run) is None
+
+
+def test_a_training_without_metrics_names_none(make_own, rolled):
+    assert result(load(make_own(records=rolled(20), rows=[]))) == "No metric is on record."
 
 
 def test_a_metric_that_is_not_a_number(make_run, rolled):

@@ -75,6 +75,13 @@ def test_one_run_has_the_report_of_a_run(sweep):
     assert "a run's report lies in its own folder; leave this out" in refused.output
 
 
+def test_somebodys_own_training_has_the_report_of_a_run(tmp_path):
+    text = json.dumps({"format": 1, "status": "finished", "steps": 9, "task": {"model": "Net"}})
+    (tmp_path / "saving_throw.json").write_text(text, encoding="utf-8")
+    done = run(tmp_path)
+    assert (done.exit_code, done.output) == (0, f"{tmp_path / 'report.html'}\n")
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("gone", "there is no such folder"), ("empty", "there is no run below it")]
 )

@@ -26,8 +26,8 @@ _MEANINGS = {
     "model": "one roll for the whole model",
     "param_group": "one roll for each of the optimizer's parameter groups",
     "tensor": "one roll for each parameter tensor",
-    "margin": "a failure steps back by how far it falls short",
-    "proportional": "a failure steps back by its total",
+    "margin": "a failure reverses by how far it falls short",
+    "proportional": "a failure reverses by its total",
     "skip": "a failure is discarded",
     "reference": "the factors of the public Roll-to-Train code",
     "deck": "faces are dealt from a shuffled deck, not rolled",
@@ -36,6 +36,8 @@ _MEANINGS = {
 }
 
 
+HEADLINES = 5
+"""Maximum number of values in the block at the top."""
 MANY = 20
 """Factors of a table up to which each is listed."""
 
@@ -72,9 +74,14 @@ class OddsRow(NamedTuple):
 
 
 def title(run: Run) -> str:
-    """What was trained on what; the folder's name where that is not known."""
-    model, data = run.part("task").get("model"), run.part("task").get("data")
-    return f"{model} on {data}" if model and data else run.name
+    """Say what was trained on what, or with what; the folder's name where that is not known."""
+    task = run.part("task")
+    model, data, optimizer = task.get("model"), task.get("data"), task.get("optimizer")
+    if not model:
+        return run.name
+    if data:
+        return f"{model} on {data}"
+    return f"{model} with {optimizer}" if optimizer else str(model)
 
 
 def subtitle(run: Run) -> list[str]:
@@ -91,31 +98,52 @@ def subtitle(run: Run) -> list[str]:
 
 
 def headlines(run: Run) -> list[Headline]:
-    """The five numbers that a reader looks for first."""
-    value, base, odds = run.final(run.metric), run.baseline, run.expected
+    """The numbers that a reader looks for first: five, or as many as are known."""
+    tiles = (*_results(run), *_dice(run), *_counts(run))
+    return [tile for tile in tiles if tile.value][:HEADLINES]
+
+
+def _results(run: Run) -> list[Headline]:
+    value, base = run.final(run.metric), run.baseline
     verdict = {True: "beaten", False: "not reached", None: ""}[beats_baseline(run)]
     return [
         Headline(
             run.metric,
-            NONE if value is None else shown(run, run.metric, value).partition(" ")[0],
+            "" if value is None else shown(run, run.metric, value).partition(" ")[0],
             str(run.part("task").get("unit") or ""),
         ),
         Headline(
             "baseline",
-            NONE if base is None else shown(run, run.metric, base[1]).partition(" ")[0],
-            "none given" if base is None else ", ".join(filter(None, [base[0], verdict])),
+            "" if base is None else shown(run, run.metric, base[1]).partition(" ")[0],
+            "" if base is None else ", ".join(filter(None, [base[0], verdict])),
         ),
+    ]
+
+
+def _dice(run: Run) -> list[Headline]:
+    odds = run.expected
+    return [
         Headline(
-            "mean scale",
-            NONE if run.mean_scale is None else figures(run.mean_scale),
+            "observed scale",
+            "" if run.mean_scale is None else figures(run.mean_scale),
             "" if odds is None else f"expected {figures(odds.mean)}",
         ),
         Headline(
-            "efficiency",
-            NONE if odds is None else figures(odds.efficiency, 2),
-            "" if odds is None else "1 without dice",
+            "efficiency", "" if odds is None else figures(odds.efficiency, 2), "1 without dice"
         ),
-        Headline("luck", NONE if run.luck is None else _p(run.luck), _luck_note(run)),
+        Headline(
+            "luck",
+            "" if run.luck is None else _p(run.luck),
+            "ordinary" if run.luck is not None and run.luck >= UNUSUAL else "unusual",
+        ),
+    ]
+
+
+def _counts(run: Run) -> list[Headline]:
+    """What stands in for numbers that a run does not have."""
+    return [
+        Headline("steps", "" if run.steps is None else whole(run.steps), "of the optimizer"),
+        Headline("rolls", whole(run.count) if run.count else "", "on record"),
     ]
 
 
@@ -139,9 +167,9 @@ def scale_rows(run: Run) -> list[OddsRow]:
     square = float(np.mean(rolls.factors**2)) if n else None
     quantities: list[tuple[str, str, float | None, Callable[[float], str]]] = [
         ("discarded", "discard", kinds["discard"], percent),
-        ("backwards (scale below 0)", "inverse", kinds["inverse"], percent),
-        ("forwards (scale above 0)", "forward", forward, percent),
-        ("mean scale, E[s]", "mean", run.mean_scale, figures),
+        ("reversed (scale below 0)", "inverse", kinds["inverse"], percent),
+        ("scale above 0", "forward", forward, percent),
+        ("mean, E[s]", "mean", run.mean_scale, figures),
         ("mean square, E[s\u00b2]", "mean_square", square, figures),
     ]
     return [
@@ -194,12 +222,6 @@ def _outcome_row(run: Run, place: int) -> OddsRow:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {figures(p, 2)}"
-
-
-def _luck_note(run: Run) -> str:
-    if run.luck is None:
-        return "not tested"
-    return "ordinary" if run.luck >= UNUSUAL else "unusual"
 
 
 def _moment(started: object) -> str:

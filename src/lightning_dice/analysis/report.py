@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from lightning_dice.analysis.messages import (
     loss_message,
     loss_reading,
     outcomes_message,
+    outcomes_reading,
     scales_message,
     scales_reading,
     slots_message,
@@ -29,6 +31,8 @@ from lightning_dice.pages import data_uri, write_whole
 from lightning_dice.rules import SettingError
 
 REPORT = "report.html"
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/(/localhost(?=/)|/)?(?P<path>.*)", re.DOTALL)
+_LOGGER = "give the Trainer logger=CSVLogger('.'), train again and report on trainer.log_dir"
 
 
 class Plot(NamedTuple):
@@ -38,7 +42,7 @@ class Plot(NamedTuple):
         name: The file's name without its suffix.
         heading: Of its section.
         figure: Draws it.
-        message: What it says, for its title and for who cannot see it.
+        message: What it says, for its title and for readers who cannot see it.
         reading: How to read it; may be empty.
     """
 
@@ -63,14 +67,11 @@ PLOTS = (
         "What was rolled",
         plots.outcomes,
         outcomes_message,
-        lambda _: (
-            "Bars are what was rolled, diamonds what the odds expect. Each range holds its count "
-            "in 95 % of runs, so now and then a bar ends outside one by luck alone."
-        ),
+        outcomes_reading,
     ),
     Plot(
         "scales",
-        "How much of each update was applied",
+        "The scale of each roll",
         plots.scales,
         scales_message,
         scales_reading,
@@ -86,11 +87,11 @@ PLOTS = (
 """The report's plots in order; some are left out where a run has nothing for them."""
 
 
-def write_report(folder: Path | str) -> Path:
+def write_report(folder: Path | str | None) -> Path:
     """Write ``report.html`` and its plots into a run's folder.
 
     Args:
-        folder: The run's folder; what it lacks is named in the report.
+        folder: The run's folder, such as ``trainer.log_dir``; what it lacks is named in the report.
 
     Returns:
         The page. It holds its plots; ``plots/*.png`` are for use elsewhere.
@@ -98,7 +99,7 @@ def write_report(folder: Path | str) -> Path:
     Raises:
         SettingError: If the folder is not a run's or cannot be written to.
     """
-    folder = Path(folder)
+    folder = _local(folder)
     run = Run.load(folder)
     images = {plot.name: draw(partial(plot.figure, run)) for plot in plots_of(run)}
     page = render(run, images)
@@ -113,6 +114,22 @@ def write_report(folder: Path | str) -> Path:
             "folder", str(folder), f"{REPORT} cannot be written there ({error.strerror or error})"
         ) from error
     return folder / REPORT
+
+
+def _local(folder: object) -> Path:
+    """The folder as a path, if it names one on this machine."""
+    if folder is None:
+        raise SettingError("folder", None, f"without a folder a logger has no files; {_LOGGER}")
+    if not isinstance(folder, str | Path):
+        raise SettingError("folder", folder, "expected the path of a run's folder, as text or Path")
+    address = _ADDRESS.match(str(folder))
+    if address is None or Path(folder).is_dir():
+        return Path(folder)
+    if address["scheme"] == "file":
+        remedy = f"this is an address; expected its path, '/{address['path'].lstrip('/')}'"
+    else:
+        remedy = f"dice leave files only in folders of this machine; {_LOGGER}"
+    raise SettingError("folder", str(folder), remedy)
 
 
 def plots_of(run: Run) -> list[Plot]:

@@ -27,7 +27,16 @@ from lightning_dice.rules import Outcome, SettingError
 from lightning_dice.rules.controls import WITHOUT_DICE
 
 FORMAT = 1
-"""The format of ``summary.json`` that is understood here."""
+"""The format of ``summary.json`` and ``saving_throw.json`` that is understood here."""
+SUMMARY = "summary.json"
+"""What the application says of a run."""
+CONFIG = "config.yaml"
+RECORD = "saving_throw.json"
+"""What dice say of somebody else's training, with the same keys as a summary."""
+RESPONSES = ("linear", "momentum", "rescales", "unknown")
+"""How an optimizer's own step may answer to a scaled gradient."""
+_LIKELY = ("val_loss", "val_accuracy", "train_loss", "train_loss_epoch", "train_loss_step")
+"""The metrics by which a training is judged that does not name one, the first choice first."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Run:
 
     Attributes:
         name: The folder's name.
-        summary: ``summary.json``; empty where there is none.
+        summary: ``summary.json``, or else ``saving_throw.json``; empty where there is none.
         rolls: ``rolls.csv``; empty where there is none.
         slots: ``slots.csv``: the names of parameters by optimizer and slot; empty where there is
             none, as with scope ``model``.
@@ -111,8 +120,8 @@ class Run:
     def load(cls, folder: Path | str) -> Run:
         """Read ``folder``.
 
-        A ``rolls.csv`` alone is enough (it is all that the callback leaves in somebody else's
-        training), and so is a ``summary.json``.
+        A ``rolls.csv`` alone is enough, and so is a ``summary.json``, or the ``saving_throw.json``
+        that dice leave in somebody else's training. Of these two the first counts.
 
         Raises:
             SettingError: If there is no such folder, or it holds neither.
@@ -120,7 +129,11 @@ class Run:
         folder = Path(folder)
         if not folder.is_dir():
             raise SettingError("run", str(folder), "there is no such folder")
-        summary, no_summary = read_summary(folder)
+        is_own = (folder / SUMMARY).exists()  # a run of the application, not of somebody's Trainer
+        source = RECORD if not is_own and (folder / RECORD).exists() else SUMMARY
+        summary, no_summary = read_summary(folder, source)
+        if not (folder / source).exists():
+            no_summary = [f"{SUMMARY} and {RECORD} are missing"]
         if not summary and not (folder / "rolls.csv").is_file():
             raise SettingError(
                 "run",
@@ -142,8 +155,10 @@ class Run:
         elif not slots and not rolls.several:
             no_slots = []
         metrics, no_metrics = read_metrics(folder / "metrics.csv")
-        config, no_config = _read_config(folder / "config.yaml")
-        gaps = _gaps(summary, rolls) if summary else []
+        config, no_config = _read_config(folder / CONFIG)
+        if config is None and not is_own:
+            no_config = []  # Only the application leaves one.
+        gaps = _gaps(summary, rolls, source) if summary else []
         return cls(
             name=folder.resolve().name,
             summary=summary,
@@ -189,6 +204,21 @@ class Run:
         return self.control in WITHOUT_DICE
 
     @property
+    def optimizers(self) -> tuple[tuple[str, str], ...]:
+        """Each kind of optimizer once: its name, and how its step answers to a scaled gradient.
+
+        Empty where the summary does not say.
+        """
+        given = self.summary.get("optimizers")
+        kinds: dict[tuple[str, str], None] = {}
+        for entry in given if isinstance(given, list) else []:
+            told = entry if isinstance(entry, Mapping) else {}
+            answer = told.get("response")
+            name = str(told.get("name") or "the optimizer")
+            kinds[name, answer if answer in RESPONSES else "unknown"] = None
+        return tuple(kinds)
+
+    @property
     def steps(self) -> int | None:
         """How many optimizer steps the summary counts."""
         steps = number(self.summary.get("steps"))
@@ -228,8 +258,13 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """The metric that the task is judged by."""
-        return str(self.part("task").get("metric") or "val_loss")
+        """The metric that the task is judged by, or the likeliest one that was logged."""
+        if named := self.part("task").get("metric"):
+            return str(named)
+        logged = [name for name in self.metrics if not name.startswith("dice")]
+        losses = [name for name in logged if "loss" in name]
+        known = [name for name in _LIKELY if self.final(name) is not None]
+        return next(iter([*known, *losses, *logged]), _LIKELY[0])
 
     def final(self, metric: str) -> float | None:
         """The metric at the end: of the summary, or else the last one logged; it may be NaN."""
@@ -279,11 +314,12 @@ def _whole(value: object) -> int:
     return int(max(finite(value) or 0, 0))
 
 
-def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read ``summary.json``.
+def read_summary(folder: Path, name: str = SUMMARY) -> tuple[dict[str, Any], list[str]]:
+    """Read ``summary.json``, or another file with its keys.
 
     Args:
         folder: The run's folder; the file may be missing, cut short or something else.
+        name: The file's name.
 
     Returns:
         The summary, and why there is none.
@@ -291,7 +327,7 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         SettingError: If the summary has a format that is not known here.
     """
-    path = folder / "summary.json"
+    path = folder / name
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -319,12 +355,12 @@ def _read_config(path: Path) -> tuple[str | None, list[str]]:
         return None, [f"{path.name} cannot be read ({error})"]
 
 
-def _gaps(summary: Mapping[str, Any], rolls: Rolls) -> list[str]:
+def _gaps(summary: Mapping[str, Any], rolls: Rolls, source: str) -> list[str]:
     gaps = []
     if Expected.read(section(summary, "odds")) is None:
-        gaps.append("summary.json has no odds")
+        gaps.append(f"{source} has no odds")
     counted = _whole(section(summary, "rolls").get("count"))
     # A running training writes both files now and then, never at the same moment.
     if len(rolls) and len(rolls) != counted and summary.get("status") != "running":
-        gaps.append(f"rolls.csv holds {len(rolls)} rolls and summary.json counts {counted}")
+        gaps.append(f"rolls.csv holds {len(rolls)} rolls and {source} counts {counted}")
     return gaps

@@ -11,6 +11,7 @@ from lightning_dice.analysis.phrases import (
     listed,
     percent,
     plural,
+    short,
     whole,
 )
 from lightning_dice.analysis.rounding import rounding_error
@@ -22,11 +23,11 @@ UNUSUAL = 0.05
 
 _KINDS = {
     "discard": "discarded",
-    "inverse": "turned backwards",
-    "zero": "multiplied by zero",
-    "partial": "applied in part",
-    "unchanged": "applied in full",
-    "amplified": "made larger",
+    "inverse": "reversed",
+    "zero": "scaled to 0",
+    "partial": "partial",
+    "unchanged": "full",
+    "amplified": "amplified",
 }
 _CONTROLS = {
     "plain": "it trained without dice, every update in full",
@@ -36,10 +37,20 @@ _CONTROLS = {
     "gaussian": "a Gaussian factor with their mean and mean square, as a die of many faces",
     "deck": "the same faces, dealt from a shuffled deck",
 }
+_ANSWERS = {
+    "linear": "",  # the weights move by the scale
+    "momentum": "{name} mixes past gradients into each step: the weights moved by a mixture of "
+    "scales.",
+    "rescales": "{name} rescales gradients by their own size: the weights moved by other factors.",
+    "unknown": "What {name} makes of a scaled gradient is not known: the weights may have moved by "
+    "other factors.",
+}
+"""How the weights answered to scaled gradients, by the response of the optimizer."""
+NAMED = 4
+"""Maximum number of kinds of optimizers of which each has a sentence."""
 _SLOTS = {"param_group": "parameter group", "tensor": "tensor"}
 _PARTS = {"param_group": "group", "tensor": "tensor"}
 """What of a gradient or an update one roll is for, where it is not the whole of it."""
-_ADAPTIVE = ("ada", "rms", "lion", "muon")
 
 
 def paragraph(run: Run) -> str:
@@ -91,7 +102,7 @@ def rolling(run: Run) -> str:
 
 
 def fates(run: Run) -> str:
-    """How many rolls discarded, turned backwards or applied what they were rolled for."""
+    """Count what was scaled (gradients or updates) by the effect of its roll."""
     if not run.count:
         return ""
     if not len(run.rolls):
@@ -100,8 +111,8 @@ def fates(run: Run) -> str:
         return f"The outcomes were {listed(told)}."
     kinds, noun = run.rolls.kinds(), _scaled(run)
     if not noun:
-        told = [f"{whole(n)} {kind} ({percent(n / run.count)})" for kind, n in kinds.items() if n]
-        return f"Their scales: {listed(told)}."
+        told = [f"{whole(n)} {_KINDS[k]} ({percent(n / run.count)})" for k, n in kinds.items() if n]
+        return f"Their effects: {listed(told)}."
     if kinds["discard"] == run.count:
         every = f"Every {noun}" if run.count > 1 else f"The one {noun}"
         return f"{every} was discarded: the dice let nothing through."
@@ -123,13 +134,13 @@ def rest(run: Run) -> str:
 
 
 def scale(run: Run) -> str:
-    """The mean scale beside the one that the odds expect."""
+    """State the observed scale beside the expected one."""
     if run.mean_scale is None:
         return ""
-    mean = f"The mean scale was {figures(run.mean_scale)}"
+    observed = f"The observed scale was {figures(run.mean_scale)}"
     if run.expected is None:
-        return f"{mean}."
-    return f"{mean}, where the odds expect {figures(run.expected.mean)}."
+        return f"{observed}."
+    return f"{observed}, and the expected scale is {figures(run.expected.mean)}."
 
 
 def luck(run: Run) -> str:
@@ -149,17 +160,17 @@ def luck(run: Run) -> str:
 
 
 def signal(run: Run) -> str:
-    """What the efficiency of the odds means."""
+    """Say what the efficiency of the odds means for whatever was scaled."""
     odds = run.expected
     if odds is None:
         return ""
-    nouns = plural(" ".join(filter(None, [_PARTS.get(run.scope), _noun(run) or "update"])))
+    nouns = plural(_scaled(run) or "roll")
     if odds.mean_square == 0:
         return "The odds leave no signal: no roll lets anything through."
     if odds.mean == 0:
-        return "The odds leave no signal: forwards and backwards cancel."
+        return "The odds leave no signal: scales above and below 0 cancel out."
     if odds.mean < 0:
-        return "The odds push against training: on average they go backwards."
+        return "The odds push against training: the expected scale is below 0."
     if odds.efficiency >= 1:
         return f"Odds with an efficiency of 1 leave the signal of the {nouns} whole."
     kept = (
@@ -174,22 +185,25 @@ def signal(run: Run) -> str:
 
 
 def caution(run: Run) -> str:
-    """That an adaptive optimizer undoes a part of what happens to gradients."""
-    optimizer = str(run.part("task").get("optimizer") or "")
-    adaptive = any(word in optimizer.lower() for word in _ADAPTIVE)
-    if run.part("dice").get("target") != "gradient" or not adaptive or not run.count:
+    """Say what optimizers made of scaled gradients, where they do not just follow the scale."""
+    if run.part("dice").get("target") != "gradient" or not run.count:
         return ""
-    return (
-        f"These scales are of gradients, which {optimizer} rescales by their own size: the weights "
-        "moved by other factors."
-    )
+    if not run.optimizers:
+        told = ["What the optimizer made of the scaled gradients is not recorded."]
+    elif len(run.optimizers) > NAMED:
+        told = ["How far the weights moved depends on what each optimizer makes of them."]
+    else:
+        told = [_ANSWERS[answer].format(name=short(name)) for name, answer in run.optimizers]
+    told = [sentence for sentence in told if sentence]
+    return " ".join(["These are scales of gradients.", *told]) if told else ""
 
 
 def result(run: Run) -> str:
     """What the task's metric came to, and how that stands against the baseline."""
     value = run.final(run.metric)
     if value is None:
-        return f"There is no {run.metric} to report."
+        named = run.part("task").get("metric")
+        return f"There is no {named} to report." if named else "No metric is on record."
     if math.isnan(value):
         return f"{run.metric} ended as NaN: training diverged."
     ended = "came to" if run.status == "finished" else "stood last at"
@@ -248,13 +262,17 @@ def _noun(run: Run) -> str:
 
 
 def _scaled(run: Run) -> str:
-    """What one scale multiplies: of an update, it may be the gradient that leads to it."""
-    gradient = run.part("dice").get("target") == "gradient" and _noun(run) == "update"
-    return " ".join(filter(None, [_PARTS.get(run.scope), "gradient" if gradient else _noun(run)]))
+    """What one scale multiplies; empty where a run without settings does not say."""
+    noun, target = _noun(run), run.part("dice").get("target")
+    if not noun or target not in ("gradient", "update"):
+        return ""
+    if noun == "mini-batch":
+        return "mini-batch gradient"
+    return " ".join(filter(None, [_PARTS.get(run.scope), target]))
 
 
 def _rolled_for(run: Run) -> str:
-    whose = "the gradient of " if _scaled(run).endswith("gradient") else ""
+    whose = "the gradient of " if run.part("dice").get("target") == "gradient" else ""
     several = len({optimizer for optimizer, _slot in run.rolls.places})
     of = f" of {several} optimizers" if several > 1 else ""
     if run.scope not in _PARTS:

@@ -9,7 +9,7 @@ import click
 from lightning_dice.cli.refusals import needing, refusing
 from lightning_dice.rules import SettingError
 
-_RUN = ("summary.json", "rolls.csv")
+_RUN = ("summary.json", "saving_throw.json", "rolls.csv")
 
 
 @click.command(

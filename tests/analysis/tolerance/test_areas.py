@@ -110,7 +110,7 @@ def test_dice_without_odds_or_without_harm_are_named(folder, load):
     assert len(study.areas) == 0
     assert len(study.breakdowns) == 2
     assert {one.path: one.reason for one in study.sweep.left_out} == {
-        "d2, own table": "inverts or discards no share above 0 that all have, so it has no area",
+        "d2, own table": "reverses or discards no share above 0 that all have, so it has no area",
         "d20, margin": "has runs whose odds are not on record, so it has no area",
     }
 

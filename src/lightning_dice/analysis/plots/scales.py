@@ -37,7 +37,7 @@ def scales(run: Run) -> Figure:
     figure, axes = blank(3.9)
     entitle(axes, scales_message(run))
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("scale (1 = unchanged)")
+    axes.set_ylabel("scale (1 = full)")
     if not len(run.rolls):
         say(axes, "no rolls are on record")
         return figure

@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from lightning_dice.analysis.messages import has_marks
 from lightning_dice.analysis.readers import OUTCOMES, Floats, Ints, Rolls
 from lightning_dice.analysis.style import LOOKS, say
 
-MARKS = 800
-"""Most rolls that get a mark of their own: about two a point of the figure's width."""
 BIN = 50
 """Rolls a bin of shares holds at least, on average."""
 BINS = 60
@@ -24,7 +23,7 @@ def draw_strip(axes: Axes, rolls: Rolls) -> None:
     """
     if not len(rolls):
         say(axes, "no rolls are on record")
-    elif len(rolls) <= MARKS and len(np.unique(rolls.step)) == len(rolls):
+    elif has_marks(rolls):
         _draw_marks(axes, rolls)
     else:
         _draw_shares(axes, rolls)

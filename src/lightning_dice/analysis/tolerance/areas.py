@@ -21,7 +21,7 @@ def area(dose: Floats, kept: Floats, end: float) -> float:
     """The mean height of a curve that starts at plain training, by the trapezoid.
 
     Args:
-        dose: The share of updates that are inverted (or discarded), in any order; where several
+        dose: The share of rolls that reverse (or discard), in any order; where several
             points have the same, their mean counts.
         kept: The share of what plain reaches that is kept at each. Plain itself, which keeps 1 at
             dose 0, is added.

@@ -12,7 +12,7 @@ from lightning_dice.analysis.sweep.gather import Sweep
 from lightning_dice.analysis.sweep.labels import Labels
 
 ODDS = ("inverse", "discard", "mean_scale")
-"""The share of updates that are inverted, the share that is discarded, and E[s]."""
+"""The share of rolls that reverse, the share that discard, and E[s]."""
 
 
 class Family(NamedTuple):

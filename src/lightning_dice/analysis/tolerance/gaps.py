@@ -64,5 +64,5 @@ def _without_area(sweep: Sweep, trials: pd.DataFrame, family: Family) -> str:
     if end != end:
         return "has runs whose odds are not on record, so it has no area"
     if end == 0:
-        return "inverts or discards no share above 0 that all have, so it has no area"
+        return "reverses or discards no share above 0 that all have, so it has no area"
     return ""

@@ -25,8 +25,8 @@ def method(study: Tolerance) -> list[str]:
         "survive, from the mildest dice to the harshest, which is by E[s]. A seed that survives "
         "none counts as one below the lowest threshold, and its odds as those of plain; one that "
         "survives all counts as the highest, and the mean is then written as that or more.",
-        "The area is that under what is kept against the share of updates that are inverted (or "
-        "discarded, in a family that never inverts), by the trapezoid, from plain to the largest "
+        "The area is that under what is kept against the share of rolls that reverse (or discard, "
+        "in a family that never reverses), by the trapezoid, from plain to the largest "
         "share that all optimizers have, over that share. Where arms have the same share, plain's "
         "0 among them, their mean counts. A seed that lacks a run of a family has no area.",
         "An optimizer's score is the mean area over the families that all optimizers have, seed "

@@ -1,4 +1,4 @@
-"""What is kept as the dice grow harsher: against the share inverted, and against the mean step."""
+"""What is kept as dice grow harsher: against the rolls that reverse, and against the mean step."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from lightning_dice.analysis.tolerance.trials import same_step_arms
 
 STEP = "mean_scale"
 _AXES = {
-    "inverse": "share of updates inverted",
-    "discard": "share of updates discarded",
+    "inverse": "share of rolls that reverse",
+    "discard": "share of rolls that discard",
     STEP: "mean scale E[s]",
 }
 _BANDS = "Bands are 95 % confidence intervals over the seeds. "
@@ -48,7 +48,7 @@ _STEP_READING = (
 
 
 def curves(study: Tolerance) -> list[Drawing]:
-    """Figures of what is kept against the share of updates that are inverted or discarded."""
+    """Figures of what is kept against the share of rolls that reverse or discard."""
     return drawings(
         "curves",
         "What each optimizer keeps",
