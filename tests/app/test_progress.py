@@ -47,10 +47,10 @@ class TestLogFile:
         lines = text.splitlines()
         assert [line.split()[1] for line in lines] == ["3/6", "6/6"]
         assert "val_loss 0.250" in lines[0]
-        assert describe(dice.last_roll) in lines[1]
+        assert describe(dice.last_roll, "gradient") in lines[1]
         for outcome, count in dice.rolls.tally.counts.items():
             assert f"{str(outcome).replace('_', ' ')} {count}" in lines[1]
-        assert f"mean scale {dice.rolls.tally.mean_scale:.3f}" in lines[1]
+        assert f"observed scale of gradients {dice.rolls.tally.mean_scale:.3f}" in lines[1]
         assert "\x1b" not in text
 
     def test_without_dice_it_is_an_ordinary_line(self):
@@ -79,7 +79,7 @@ class TestSeveralRolls:
         assert [str(line) for line in progress._dice(dice)] == ["no roll yet"]
         dice.rolls.append(RollRecord(0, 0, 0, 0, *THROW.resolve(20)))
         (line,) = progress._dice(dice)
-        assert str(line).endswith("critical success 1  mean scale 1.000")
+        assert str(line).endswith("critical success 1  observed scale of gradients 1.000")
 
 
 class TestTerminal:
@@ -89,8 +89,8 @@ class TestTerminal:
         assert "6/6" in last
         assert "rolled" in last
         squeezed = " ".join(last.split())
-        assert describe(dice.last_roll) in squeezed
-        assert f"mean scale {dice.rolls.tally.mean_scale:.3f}" in squeezed
+        assert describe(dice.last_roll, "gradient") in squeezed
+        assert f"observed scale of gradients {dice.rolls.tally.mean_scale:.3f}" in squeezed
 
     def test_nothing_else_is_printed(self, capsys):
         run(terminal(), limit_val_batches=0)
@@ -133,11 +133,25 @@ def test_disabled_it_is_silent():
 
 
 def test_every_roll_has_words():
-    words = {
-        natural: describe(SavingThrow("d20+2", 10).resolve(natural)) for natural in range(1, 21)
-    }
+    throw = SavingThrow("d20+2", 10)
+    words = {natural: describe(throw.resolve(natural), "update") for natural in range(1, 21)}
     assert words[1] == "rolled 1 (3): critical failure, discard"
-    assert words[7] == "rolled 7 (9): failure, scale -0.05"
-    assert words[8] == "rolled 8 (10): success, scale 0.5"
-    assert words[20] == "rolled 20 (22): critical success, scale 1"
+    assert words[7] == "rolled 7 (9): failure, update times -0.05"
+    assert words[8] == "rolled 8 (10): success, update times 0.5"
+    assert words[20] == "rolled 20 (22): critical success, update times 1"
     assert len(json.dumps(words)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("settings", "target"),
+    [
+        ({"target": "update"}, "update"),
+        ({"target": "gradient"}, "gradient"),
+        ({"granularity": "per_mini_batch"}, "gradient"),
+    ],
+)
+def test_a_line_says_what_was_scaled(settings, target):
+    dice = SavingThrowCallback(SavingThrow("d4", 2, [0.5] * 4), seed=0, **settings)
+    text, _ = run(log_file(), [dice], val_check_interval=6, num_sanity_val_steps=0)
+    assert f"{target} times 0.5  critical failure" in text
+    assert f"observed scale of {target}s 0.500" in text

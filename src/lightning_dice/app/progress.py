@@ -17,6 +17,7 @@ from typing_extensions import override
 from lightning_dice.analysis.phrases import counted
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.rules import Outcome, Roll
+from lightning_dice.steps import Target
 from lightning_dice.trainer_state import logs_now
 
 COLOURS = {
@@ -145,12 +146,14 @@ def _dice(callback: SavingThrowCallback) -> list[Text]:
         Text(f"{str(outcome).replace('_', ' ')} {count}", COLOURS[outcome])
         for outcome, count in tally.counts.items()
     ]
-    tallies = Text("  ").join([*counts, Text(f"mean scale {tally.mean_scale:.3f}")])
+    choices = callback.choices
+    observed = Text(f"observed scale of {choices.target}s {tally.mean_scale:.3f}")
+    tallies = Text("  ").join([*counts, observed])
     if rolls is None:  # the optimizer that stepped has no slot, or the run was just resumed
         return [tallies]
     if isinstance(rolls, list):
-        return [_several(rolls, callback.choices.scope), tallies]
-    return [Text(describe(rolls), COLOURS[rolls.outcome]), tallies]
+        return [_several(rolls, choices.scope), tallies]
+    return [Text(describe(rolls, choices.target), COLOURS[rolls.outcome]), tallies]
 
 
 def _several(rolls: Sequence[Roll], scope: str) -> Text:
@@ -167,17 +170,19 @@ def _several(rolls: Sequence[Roll], scope: str) -> Text:
     return text + Text(f"; mean scale {mean:.3g}")
 
 
-def describe(roll: Roll) -> str:
-    """A roll in a few words.
+def describe(roll: Roll, target: Target) -> str:
+    """Describe a roll, and what it does to its target, in a few words.
 
     Example:
-        >>> describe(Roll(17, 19, Outcome.SUCCESS, 0.95))
-        'rolled 17 (19): success, scale 0.95'
-        >>> describe(Roll(1, 1, Outcome.CRITICAL_FAILURE, None))
+        >>> describe(Roll(17, 19, Outcome.SUCCESS, 0.95), "update")
+        'rolled 17 (19): success, update times 0.95'
+        >>> describe(Roll(5, 5, Outcome.FAILURE, -0.25), "gradient")
+        'rolled 5: failure, gradient times -0.25'
+        >>> describe(Roll(1, 1, Outcome.CRITICAL_FAILURE, None), "update")
         'rolled 1: critical failure, discard'
     """
     total = "" if roll.total == roll.natural else f" ({roll.total})"
-    effect = "discard" if roll.scale is None else f"scale {roll.scale:.3g}"
+    effect = "discard" if roll.scale is None else f"{target} times {roll.scale:.3g}"
     return f"rolled {roll.natural}{total}: {str(roll.outcome).replace('_', ' ')}, {effect}"
 
 

@@ -61,9 +61,9 @@ LESSONS = (
         answer=(
             "A 1 is a critical failure: the update is discarded. A 20 applies it in full. From the "
             "threshold on the roll is a success and the step is scaled by the total over 20. Below "
-            "it the roll fails and the step is inverted: the further below, the further uphill.",
+            "it the roll fails and the step is reversed: the further below, the further uphill.",
             "So the right ball takes shorter steps, and some of them backwards. It still arrives, "
-            f"since the mean scale is above 0: E[s] is {_mean(_EASY)}, at threshold 10, and "
+            f"since the expected scale is above 0: E[s] is {_mean(_EASY)}, at threshold 10, and "
             f"{_mean(SavingThrow('d20', 5))}, at threshold 5.",
         ),
     ),
@@ -75,11 +75,11 @@ LESSONS = (
         question="The classic game asks for a 15. Six faces of twenty reach it. What happens to "
         "the ball, and where on the right could you have read it before the first step?",
         steps=200,
-        trial="The same faces, but let failures be discarded instead of inverted: scaling skip.",
+        trial="The same faces, but let failures be discarded instead of reversed: scaling skip.",
         button="Scaling skip, from the start",
         attempt="scaling=skip",
         answer=(
-            f"Failures cancel successes. The mean scale E[s] is {_mean(_HARD)}, of a step: two "
+            f"Failures cancel successes. The expected scale E[s] is {_mean(_HARD)}, of a step: two "
             "hundred steps of the die are worth about seven of plain training. Meanwhile every "
             "single step is large, so what you see is mostly noise: the efficiency E[s]²/E[s²] is "
             f"{float(_HARD.odds().efficiency):.2g}, as much signal as keeping "
@@ -102,8 +102,8 @@ LESSONS = (
         answer=(
             "AdamW divides a running mean of gradients by their running size. Scale the gradient "
             "and both are scaled; what is left of one roll is a tenth of the running mean. So most "
-            "steps go forwards almost in full, whatever was rolled, also when the roll inverts "
-            "them.",
+            "steps go forwards almost in full, whatever was rolled, also when the roll reverses "
+            "the gradient.",
             "With target update the optimizer makes its own step and the weights move by the scale "
             "times that: what is rolled is what arrives, to the last digit, for every optimizer.",
         ),

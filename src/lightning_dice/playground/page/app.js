@@ -114,7 +114,7 @@ function note(given) {
   }
   origin = { ...origin, speed: race.settings.speed };
   if (!race.throw.normalizable) {
-    say(["The mean scale is not above 0, so it cannot be made 1: the scales stay as they are."]);
+    say(["The expected scale is not above 0, so it cannot be made 1: the scales stay as they are."]);
   }
   if (changes.length > MOST_CHANGES) {
     say([`More than ${MOST_CHANGES} changes do not fit into the address: restart to share a race.`]);

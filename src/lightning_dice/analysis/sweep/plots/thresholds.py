@@ -35,7 +35,7 @@ from lightning_dice.analysis.sweep.statistics import MIN_SEEDS
 _READING = (
     "Bands are 95 % confidence intervals over the seeds; an arm with fewer than "
     f"{MIN_SEEDS} seeds has none, and one that leaves the axes is wider than shown. Below, on the "
-    "same axis, the mean scale E[s] and the efficiency E[s]\u00b2/E[s\u00b2] of the odds."
+    "same axis, the expected scale E[s] and the efficiency E[s]\u00b2/E[s\u00b2] of the odds."
 )
 
 

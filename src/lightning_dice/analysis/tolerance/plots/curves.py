@@ -33,7 +33,7 @@ STEP = "mean_scale"
 _AXES = {
     "inverse": "share of rolls that reverse",
     "discard": "share of rolls that discard",
-    STEP: "mean scale E[s]",
+    STEP: "expected scale E[s]",
 }
 _BANDS = "Bands are 95 % confidence intervals over the seeds. "
 _READING = (
