@@ -63,8 +63,9 @@ def _(mo):
     ## A saving throw
 
     A saving throw is a die, the threshold that its total must reach, and what each outcome makes of
-    the update. The number for that is the scale: 1 leaves the update as it is, 0.5 is half of it,
-    and below 0 it goes backwards. A discard is no update at all.
+    the update. The number for that is the scale: 1 is the full update, 0.5 is half of it, and below
+    0 it is reversed. A discard is no update at all. (Here the optimizer is plain SGD, for which a
+    scaled gradient and a scaled update are the same.)
 
     Move the slider for other thresholds; everything below follows it. The page was made with 10.
     """)
@@ -93,9 +94,9 @@ def _(mo, throw):
     mo.md(f"""
     ## Its odds, against rolls
 
-    The odds are computed in fractions, by going through the faces. The mean scale is
-    {_odds.mean}, or {float(_odds.mean):.3f} of a full step. {float(_odds.inverse):.0%} of the steps
-    go backwards and {float(_odds.discard):.0%} are discarded. The efficiency, {_odds.efficiency} or
+    The odds are computed in fractions, by going through the faces. The expected scale is
+    {_odds.mean}, or {float(_odds.mean):.3f} of a full step. {float(_odds.inverse):.0%} of the rolls
+    reverse and {float(_odds.discard):.0%} discard. The efficiency, {_odds.efficiency} or
     {float(_odds.efficiency):.3f}, is how much of the signal the dice leave.
 
     A `Roller` rolls. A roll depends on the seed and on the step alone, so that these 1000 are the
@@ -239,13 +240,13 @@ def _(Outcome, SavingThrow, mo):
     ## Exercises
 
     1. Roll with advantage: `2d20kh1` keeps the higher of two dice. Before you run it, guess how
-       often a step then goes backwards against threshold 10.
+       often a roll then reverses against threshold 10.
     2. Move the threshold to 15. What becomes of the accuracy, and of the training without dice at
        the same mean step?
 
     <details><summary>Answer to the first</summary>
-    <p>{_failure:.0%} of the steps, instead of 40%: both dice have to fall below 10, and not both
-    on 1, as a natural 1 is a discard. The mean scale is {float(_advantage.mean):.3f}.</p>
+    <p>{_failure:.0%} of the rolls, instead of 40%: both dice have to fall below 10, and not both
+    on 1, as a natural 1 is a discard. The expected scale is {float(_advantage.mean):.3f}.</p>
     </details>
     """)
     return

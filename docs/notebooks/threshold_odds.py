@@ -50,11 +50,11 @@ def _(SavingThrow):
 def _(mo, odds):
     _last = max(threshold for threshold, its in odds.items() if its.mean > 0)
     mo.md(f"""
-    E[s] is the mean scale: the expected step in units of a full one. It is above 0 up to
-    threshold {_last}, and below 0 from {_last + 1} on, where training climbs. Efficiency,
-    E[s] squared over E[s squared], is how much of the signal is left beside the noise of the dice.
-    It does not see the sign: at threshold 20 it is {float(odds[20].efficiency):.2f} and the mean
-    step is {float(odds[20].mean):.2f}, backwards and with less noise than at threshold 10.
+    E[s] is the expected scale: under plain SGD, the expected step in units of a full one. It is
+    above 0 up to threshold {_last}, and below 0 from {_last + 1} on, where training climbs.
+    Efficiency, E[s] squared over E[s squared], is how much of the signal is left beside the noise
+    of the dice. It does not see the sign: at threshold 20 it is {float(odds[20].efficiency):.2f}
+    and the mean step is {float(odds[20].mean):.2f}, backwards and with less noise than at threshold 10.
 
     ## Training
 
@@ -193,7 +193,7 @@ def _(commonest, dice, mean, mo, odds, plain, same_mean):
     ## Exercises
 
     1. Give the training 1000 steps. Which thresholds catch up, and which cannot?
-    2. Use `scaling="skip"`, which discards failures instead of inverting them. What are the odds at
+    2. Use `scaling="skip"`, which discards failures instead of reversing them. What are the odds at
        threshold 15 now, and does it learn?
     """)
     return

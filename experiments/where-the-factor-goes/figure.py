@@ -14,6 +14,11 @@ from lightning_dice.analysis.style import BLUE, INK, VERMILLION, draw
 
 NAIVE: dict[str, Any] = {"color": VERMILLION, "marker": "v", "markersize": 5, "linestyle": "--"}
 KIT: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4.5}
+GRADIENT: dict[str, Any] = {
+    **{"color": BLUE, "marker": "o", "markersize": 9, "markerfacecolor": "none"},
+    **{"linestyle": "none", "markeredgewidth": 1.3},
+}
+"""The target gradient of this kit, where it differs from the target update: around the naive."""
 
 
 class Row(NamedTuple):
@@ -53,16 +58,19 @@ def _figure(rows: Sequence[Row]) -> Figure:
 
 
 def _draw_adamw(axes: Axes, rows: Sequence[Row]) -> None:
-    _shares(axes, "AdamW makes every roll\na step forwards")
+    _shares(axes, "Under AdamW a scaled\ngradient steps forwards")
     axes.set_ylabel("step made (1 = the full step)")
-    run = [row for row in rows if row.case == "d20 run" and row.arm == "naive"]
-    scales, made = [row.scale or 0.0 for row in run], [row.value for row in run]
-    axes.scatter(scales, made, s=11, color=VERMILLION, alpha=0.4, linewidths=0)
-    axes.plot(*medians(rows, "scale", case="one step", optimizer="AdamW", arm="naive"), **NAIVE)
-    axes.plot(*medians(rows, "scale", case="one step", optimizer="AdamW", arm="update"), **KIT)
-    _say(axes, -1.03, 1.05, "scaled gradient", VERMILLION)
-    _say(axes, -1.03, 0.2, "dots:\nsteps of\na d20 run", VERMILLION)
-    _say(axes, 0.06, -0.72, "this kit,\ntarget update", BLUE)
+    for arm, colour in (("naive", VERMILLION), ("gradient", BLUE)):
+        run = [row for row in rows if row.case == "d20 run" and row.arm == arm]
+        run = [row for row in run if row.scale is not None]  # a discard has no scale
+        scales, made = [row.scale or 0.0 for row in run], [row.value for row in run]
+        axes.scatter(scales, made, s=11, color=colour, alpha=0.35, linewidths=0)
+    for arm, look in (("naive", NAIVE), ("gradient", GRADIENT), ("update", KIT)):
+        axes.plot(*medians(rows, "scale", case="one step", optimizer="AdamW", arm=arm), **look)
+    _say(axes, -1.03, 1.33, "triangles: naive", VERMILLION)
+    _say(axes, -1.03, 1.14, "circles: kit, target gradient", BLUE)
+    _say(axes, -1.03, 0.12, "dots:\nd20 runs\nof both", INK)
+    _say(axes, 0.06, -0.72, "kit,\ntarget update", BLUE)
 
 
 def _draw_clipping(axes: Axes, rows: Sequence[Row]) -> None:
@@ -74,9 +82,8 @@ def _draw_clipping(axes: Axes, rows: Sequence[Row]) -> None:
         axes.plot(*zip(*here, strict=True), **NAIVE)
     for arm in ("gradient", "update"):
         axes.plot(*medians(rows, "scale", case="one step, clipped", arm=arm), **KIT)
-    _say(axes, -0.02, 1.05, "scaled gradient,", VERMILLION, ha="right")
-    _say(axes, -0.02, 0.86, "then clipped", VERMILLION, ha="right")
-    _say(axes, 0.06, -0.72, "this kit,\nboth targets", BLUE)
+    _say(axes, -1.03, 1.14, "naive: scaled, then clipped", VERMILLION)
+    _say(axes, 0.06, -0.72, "kit,\nboth targets", BLUE)
 
 
 def _draw_discards(axes: Axes, rows: Sequence[Row]) -> None:
@@ -90,17 +97,17 @@ def _draw_discards(axes: Axes, rows: Sequence[Row]) -> None:
         steps, moved = medians(rows, "step", arm="naive", **wanted)
         axes.plot(steps, moved, **{**NAIVE, "marker": marker}, markevery=2)
     axes.set_xticks([0, 10, 20])
-    _say(axes, 0, 7.45, "gradient\ntimes 0:", VERMILLION)
+    _say(axes, 0, 7.45, "naive:\ngradient\ntimes 0", VERMILLION)
     _say(axes, 16.5, 8.45, "AdamW", VERMILLION, ha="right")
     _say(axes, 12.5, 5.3, "momentum\nSGD", VERMILLION)
-    _say(axes, 4, 0.35, "this kit: none", BLUE)
+    _say(axes, 1.5, 0.35, "kit, both targets: none", BLUE)
 
 
 def _shares(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel("scale that was rolled")
     axes.set_xlim(-1.1, 1.1)
-    axes.set_ylim(-1.12, 1.28)
+    axes.set_ylim(-1.12, 1.55)
     ticks = [-1, -0.5, 0, 0.5, 1]
     names = [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
     axes.set_xticks(ticks, names)

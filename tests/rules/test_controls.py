@@ -84,7 +84,7 @@ def test_the_gaussian_has_the_shape_of_one():
 
 @pytest.mark.parametrize(("control", "threshold"), [("plain_mean", 16), ("plain_mean", 20)])
 def test_a_learning_rate_that_would_climb_is_refused(control, threshold):
-    with pytest.raises(SettingError, match=r"control='plain_mean': d20, threshold .* mean scale -"):
+    with pytest.raises(SettingError, match=r"control='plain_mean': d20, .* expected scale -"):
         control_arm(control, SavingThrow("d20", threshold))
 
 

@@ -123,7 +123,7 @@ def test_unknown_normalize(normalize):
     ],
 )
 def test_a_mean_that_is_not_above_zero_cannot_be_made_one(settings, mean):
-    with pytest.raises(SettingError, match=rf"normalize='mean'.* mean scale {mean}, .*'skip'"):
+    with pytest.raises(SettingError, match=rf"normalize='mean'.* expected scale {mean}, .*'skip'"):
         SavingThrow(*settings, normalize="mean")
 
 

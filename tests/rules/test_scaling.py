@@ -119,7 +119,7 @@ def test_a_decimal_factor_means_that_decimal():
     odds = SavingThrow("d4", 2, [0.1, 0.2, -0.3, None]).odds()
     assert odds.mean == 0
     assert list(odds.scales) == [None, Fraction(-3, 10), Fraction(1, 10), Fraction(1, 5)]
-    with pytest.raises(SettingError, match=r"normalize='mean'.*mean scale 0"):
+    with pytest.raises(SettingError, match=r"normalize='mean'.*expected scale 0"):
         SavingThrow("d4", 2, [0.1, 0.2, -0.3, None], "mean")
 
 

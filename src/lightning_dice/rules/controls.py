@@ -83,7 +83,7 @@ def _lr_factor(control: str, throw: SavingThrow) -> float:
     odds = throw.odds()
     factor = float(odds.mean) if control == "plain_mean" else math.sqrt(odds.mean_square)
     if factor <= 0:
-        name = "mean scale" if control == "plain_mean" else "root-mean-square scale"
+        name = "expected scale" if control == "plain_mean" else "root-mean-square scale"
         remedy = f"{throw} has {name} {factor:.3g}, and a learning rate times that is none; "
         raise SettingError("control", control, f"{remedy}leave this control out for it")
     return factor

@@ -154,8 +154,8 @@ class SavingThrow:
                 raise SettingError(
                     "normalize",
                     "mean",
-                    f"{self.die} with threshold {self.threshold} has mean scale {raw.mean}, and "
-                    "only a mean above 0 can be made 1; lower the threshold or use scaling='skip'",
+                    f"{self.die} with threshold {self.threshold} has expected scale {raw.mean}, "
+                    "and only one above 0 can be made 1; lower the threshold or use scaling='skip'",
                 )
             return raw.mean
         if raw.mean_square == 0:

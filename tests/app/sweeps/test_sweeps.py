@@ -45,7 +45,7 @@ def test_a_sweep_says_what_came_of_it(finished):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "4 of 6 runs have finished in out",
-        "refused: control='plain_mean': d20, threshold 17, margin has mean scale -0.115, and a "
+        "refused: control='plain_mean': d20, threshold 17, margin has expected scale -0.115, and a "
         "learning rate times that is none; leave this control out for it "
         "(control=plain_mean,threshold=17,seed=0 and 1 more)",
         "what they found: lightning-dice report out",
