@@ -54,7 +54,8 @@ def _(mo, odds):
     above 0 up to threshold {_last}, and below 0 from {_last + 1} on, where training climbs.
     Efficiency, E[s] squared over E[s squared], is how much of the signal is left beside the noise
     of the dice. It does not see the sign: at threshold 20 it is {float(odds[20].efficiency):.2f}
-    and the mean step is {float(odds[20].mean):.2f}, backwards and with less noise than at threshold 10.
+    and the mean step is {float(odds[20].mean):.2f}, so that training
+    climbs, with less noise than at threshold 10.
 
     ## Training
 
