@@ -147,5 +147,5 @@ def test_the_text_says_what_the_run_with_a_d20_was(path):
     inverse = [made for scale, made in pairs if scale < 0]
     assert all(made > 0 for made in inverse)
     text = " ".join(path.read_text(encoding="utf-8").split())
-    assert f"{len(inverse)} of {len(pairs)} rolls were inverse" in text
+    assert f"{len(inverse)} of {len(pairs)} rolls reversed" in text
     assert f"median of {statistics.median(inverse):.2f} of the full step" in text

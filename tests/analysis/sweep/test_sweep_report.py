@@ -19,6 +19,7 @@ from PIL import Image
 from lightning_dice.analysis.phrases import MINUS
 from lightning_dice.analysis.sweep import Sweep, write_sweep_report
 from lightning_dice.analysis.sweep import report as module
+from lightning_dice.analysis.sweep.method import method
 from lightning_dice.analysis.sweep.plots.learning import learning_curves
 from lightning_dice.analysis.sweep.results import Results
 from lightning_dice.analysis.sweep.tables import as_markdown, tables
@@ -381,3 +382,11 @@ def test_a_thousand_runs_take_less_than_20_seconds_and_a_gigabyte(tmp_path, make
     *_, page, kibibytes = done.stdout.splitlines()
     assert int(kibibytes) < 1 << 20
     assert Path(page).stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize("target", ["gradient", "update"])
+def test_the_method_says_what_scaled_gradients_do_not_share_with_their_controls(sweep, target):
+    sweep.arm([0.9, 0.8], target=target)
+    sweep.arm([0.9, 0.8], control="plain_mean")
+    told = " ".join(method(sweep.load()))
+    assert ("a reversed gradient need not reverse a step" in told) == (target == "gradient")

@@ -36,6 +36,13 @@ class Context(NamedTuple):
     baseline: float | None
 
 
+_ON_GRADIENTS = (
+    "Controls of the learning rate share the mean step of scaled updates. With target gradient "
+    "this need not hold: adaptive optimizers rescale the gradients and momentum mixes them, so a "
+    "reversed gradient need not reverse a step."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """What was found below some folders.
@@ -124,6 +131,11 @@ class Sweep:
         return {
             label: factors(scaling) for scaling, label in self.scalings.items() if label != scaling
         }
+
+    @property
+    def notes_on_targets(self) -> list[str]:
+        """What holds only of some targets that were rolled for, a sentence each."""
+        return [_ON_GRADIENTS] if any(arm.target == "gradient" for arm in self.arms) else []
 
 
 def _place(

@@ -58,6 +58,7 @@ def method(results: Results) -> list[str]:
         "Runs that finished without a value of the metric (it was NaN or infinite) have diverged: "
         "they are counted, but no mean can have them.",
     ]
+    told += results.sweep.notes_on_targets
     tables = results.sweep.own_tables
     told += [f"The factors of {name}, by face: {factors}." for name, factors in tables.items()]
     return told

@@ -45,6 +45,7 @@ def method(study: Tolerance) -> list[str]:
         "what it loses is due to smaller steps, what dice lose beyond it to their noise. It is "
         "averaged over the thresholds and seeds that have both.",
     ]
+    told += study.sweep.notes_on_targets
     tables = study.sweep.own_tables
     told += [f"The factors of {name}, by face: {factors}." for name, factors in tables.items()]
     return told
