@@ -1,5 +1,6 @@
 """Jobs of several processes, whoever starts them: one folder each, all ranks on the same job."""
 
+import csv
 import json
 import os
 import re
@@ -126,6 +127,25 @@ def test_a_sweep_of_jobs_of_two_processes(tmp_path, sweep):
         assert float(best) == max(values), "what the ranks measured came back to the sweeper"
     else:
         assert [summary["dice"]["threshold"] for summary in jobs.values()] == [12, 5]
+
+
+def test_two_processes_validate_after_the_last_step(tmp_path):
+    """The value is the one that a validation within training measures there."""
+    between, within = ["trainer.val_check_interval=100"], ["trainer.val_check_interval=6"]
+    for name, interval in (("between", between), ("within", within)):
+        done = run([*JOB, *interval, f"hydra.run.dir={name}"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == "", "no advice about the way in which it validates"
+    found = summaries(tmp_path)
+    metrics = {folder.name: summary["metrics"] for folder, summary in found.items()}
+    names = ("val_accuracy", "val_loss")
+    assert [metrics["between"][name] for name in names] == [
+        metrics["within"][name] for name in names
+    ]
+    table = (tmp_path / "between/metrics.csv").read_text().splitlines()
+    rows = list(csv.DictReader(table))
+    measured = [float(row["val_accuracy"]) for row in rows if row["val_accuracy"]]
+    assert measured == [pytest.approx(metrics["between"]["val_accuracy"])]
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, plain):

@@ -73,6 +73,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", "The `srun` command is available")  # processes are ours
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")  # dice.changes
+    # The processes of a job validate like this within training, too, where Lightning says nothing.
+    warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # torch, of its own DDP
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's use of torch
     warnings.showwarning = _one_line

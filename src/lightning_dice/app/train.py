@@ -198,9 +198,10 @@ def _train(job: Job, plan: _Plan) -> Summary:
     record("running")
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
-        if trainer.world_size == 1 and trainer.enable_validation:
-            metrics.update(_metrics(trainer))  # validating forgets what training measured
-            trainer.validate(model, data, verbose=False)  # the last step may lie between two
+        if trainer.enable_validation:
+            metrics.update(_metrics(trainer))  # A validation forgets the metrics of training.
+            # The last step may lie between two validations. All ranks take part in this one.
+            trainer.validate(model, data, verbose=False)
         metrics.update(_metrics(trainer))
         if metric.name not in metrics and trainer.limit_val_batches:  # 0: none was wanted
             remedy = f"was never logged; what was: {', '.join(sorted(metrics)) or 'nothing'}"
