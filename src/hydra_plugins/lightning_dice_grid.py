@@ -11,19 +11,20 @@ from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(Sweeper):
     """Trains every combination of what is swept: see ``lightning_dice.app.sweeps.grid``.
 
     Args:
-        params: What is swept unless the command line says otherwise, as ``key: values``.
+        params: Default sweep, as ``key: values``: text as on the command line, or a list.
         max_batch_size: Jobs that the launcher is given at a time.
     """
 
     def __init__(self, params: Mapping[str, Any], max_batch_size: int) -> None:
-        self._params = dict(params)
+        plain = OmegaConf.to_container(OmegaConf.create(dict(params)))
+        self._params = {str(key): value for key, value in plain.items()}  # type: ignore[union-attr]
         self._max_batch_size = max_batch_size
 
     def setup(
@@ -40,13 +41,16 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Train what ``arguments``, and the parameters, describe."""
+        from lightning_dice.app.schema import config_folder
+        from lightning_dice.app.shorthand import expand_params
         from lightning_dice.app.sweeps.grid import Grid
 
         assert self.config is not None, "Hydra sets a sweeper up before it sweeps"
         assert self.hydra_context is not None
         assert self.launcher is not None
         loader = self.hydra_context.config_loader
+        params = expand_params(self._params, config_folder())
         Grid(self.config, loader, self.launcher, self._max_batch_size).sweep(
-            [*(f"{key}={value}" for key, value in self._params.items()), *arguments],
-            named=self._params,
+            [*(f"{key}={value}" for key, value in params.items()), *arguments],
+            named=params,
         )

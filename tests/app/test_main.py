@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lightning_dice.app.main import expand_shorthand
-from lightning_dice.app.schema import config_folder
 from lightning_dice.records import read_rolls
 from support.commands import COMMAND, Command, environment, run
 
@@ -129,42 +127,3 @@ class TestCommand:
         said = [line for line in done.stderr.splitlines() if not line.startswith(" " * 8)]
         assert len(said) <= 4, "but for the options that there are"
         assert done.stdout == ""
-
-
-@pytest.mark.parametrize(
-    ("argument", "expanded"),
-    [
-        ("threshold=12", "saving_throw.threshold=12"),
-        ("threshold=2,7,easy", "saving_throw.threshold=2,7,5"),
-        ("threshold=easy,hard", "threshold=easy,hard"),
-        ("threshold=range(2,21)", "saving_throw.threshold=range(2,21)"),
-        ("die=3d6kh1", "saving_throw.die=3d6kh1"),
-        ("die=d20_advantage,d12+1", "saving_throw.die=2d20kh1,d12+1"),
-        ("die=d4,d6", "die=d4,d6"),
-        ("scaling=skip", "scaling=skip"),
-        ("scaling=[1,null]", "saving_throw.scaling=[1,null]"),
-        ("threshold", "threshold"),
-        ("seed=1,2", "seed=1,2"),
-        ("-m", "-m"),
-    ],
-)
-def test_shorthand(argument, expanded):
-    assert expand_shorthand([argument], config_folder()) == [expanded]
-
-
-def test_beside_an_experiment_the_dice_are_what_the_command_says():
-    """An experiment's own values stand above its groups, so a group's option would be lost."""
-    given = [
-        "experiment=skip_update",
-        "die=d20",
-        "threshold=easy,medium",
-        "scaling=skip",
-        "scope=model",
-    ]
-    assert expand_shorthand(given, config_folder()) == [
-        "experiment=skip_update",
-        "saving_throw.die=d20",
-        "saving_throw.threshold=5,10",
-        "saving_throw.scaling=skip",
-        "dice.scope=model",
-    ]

@@ -11,12 +11,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
 from lightning_dice.app.processes import started_by, stopped
 from lightning_dice.app.schema import config_folder, register
+from lightning_dice.app.shorthand import expand_shorthand
 from lightning_dice.app.sweeps import train_job
 from lightning_dice.app.sweeps.progress import SweepProgress
 from lightning_dice.app.train import Summary, train
@@ -120,52 +121,3 @@ def _say(summary: Summary, folder: Path) -> None:
 
 def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Let the groups of dice take values that have no file of their own.
-
-    ``threshold=12`` and ``die=3d6kh1`` become ``saving_throw.threshold=12`` and so on, unless every
-    value names an option of the group, as in ``threshold=easy,hard``. Beside an ``experiment`` all
-    of them do: its own values stand above those of groups, and what is said here above both.
-
-    Args:
-        arguments: Command-line arguments.
-        folder: Where the config groups are.
-
-    Example:
-        >>> expand_shorthand(["threshold=easy", "threshold=12,easy", "die=d7"], config_folder())
-        ['threshold=easy', 'saving_throw.threshold=12,5', 'saving_throw.die=d7']
-        >>> expand_shorthand(["experiment=skip_update", "target=update"], config_folder())
-        ['experiment=skip_update', 'dice.target=update']
-    """
-    experiment = any(argument.startswith("experiment=") for argument in arguments)
-    return [_expand(argument, folder, named=not experiment) for argument in arguments]
-
-
-_OF_DICE = {
-    "threshold": "saving_throw",
-    "die": "saving_throw",
-    "scaling": "saving_throw",
-    "target": "dice",
-    "scope": "dice",
-}
-"""Groups that set one value, and where that is."""
-
-
-def _expand(argument: str, folder: Path, named: bool) -> str:
-    group, given, value = argument.partition("=")
-    if not given or group not in _OF_DICE:
-        return argument
-    options = {path.stem: path for path in (folder / group).glob("*.yaml")}
-    values = value.split(",")
-    if named and options.keys() >= set(values):
-        return argument
-    plain = [str(_value(options[value])) if value in options else value for value in values]
-    return f"{_OF_DICE[group]}.{group}={','.join(plain)}"
-
-
-def _value(option: Path) -> object:
-    config = OmegaConf.to_container(OmegaConf.load(option))
-    assert isinstance(config, dict)
-    return config[option.parent.name]

@@ -68,6 +68,18 @@ def test_a_launcher_is_given_so_many_jobs_at_a_time(grid):
     ]
 
 
+@pytest.mark.parametrize("values", ["glob(zzz*)", "range(3,3)"])
+def test_a_key_without_values_is_refused(grid, values):
+    with pytest.raises(SettingError, match=r"optimizer=.*names no value to sweep over"):
+        grid(None).sweep(["seed=0,1", f"optimizer={values}"])
+
+
+def test_the_last_spelling_of_a_key_counts(grid):
+    made = grid(lambda name, say: say("finished"))
+    made.sweep(["seed=0,1,2", "++seed=3,4"])
+    assert made._launcher.batches == [(0, ["seed=3", "seed=4"])]
+
+
 def test_what_is_lost_twice_has_failed_and_the_rest_goes_on(grid, tmp_path):
     def run(name, say):
         say("running")

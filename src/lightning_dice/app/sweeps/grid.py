@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_dice.app.build import build_arm, build_dice, build_task
+from lightning_dice.app.shorthand import NO_VALUE
 from lightning_dice.app.summary import FORMAT, write_summary
 from lightning_dice.app.sweeps.ending import conclude, ends_of, say, standing
 from lightning_dice.app.sweeps.job import check_same_run
@@ -77,13 +78,20 @@ class Grid:
     def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of each key, in the order in which keys are first said."""
         parser = OverridesParser.create(config_loader=self._loader)
-        grid = {}
+        grid: dict[str, list[str]] = {}
+        keys: dict[tuple[str, str | None], str] = {}
         for item in parser.parse_overrides(list(arguments)):
             key = item.get_key_element()
+            earlier = keys.setdefault((item.key_or_group, item.package), key)
+            if earlier != key:  # +key, ++key and key are one key, of which the last one counts
+                grid.pop(earlier, None)
+                keys[item.key_or_group, item.package] = key
             if not item.is_sweep_override():
                 grid[key] = [str(item.get_value_element_as_str())]
             elif item.is_discrete_sweep():
                 grid[key] = list(item.sweep_string_iterator())
+                if not grid[key]:
+                    raise SettingError(key, item.get_value_string(), NO_VALUE)
             else:
                 remedy = "a grid has single values; list them, or use hydra/sweeper=optuna"
                 raise SettingError("-m", item.input_line, remedy)
