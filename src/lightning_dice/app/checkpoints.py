@@ -176,12 +176,12 @@ class LastCheckpoint(WholeWindows):
     ) -> None:
         if not _validates(trainer):
             over = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
-            self._waits |= _ends(trainer) or (over and not trainer.enable_validation)
+            self._waits |= ends(trainer) or (over and not trainer.enable_validation)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
-def _ends(trainer: Trainer) -> bool:
-    """Whether this mini-batch is the last one."""
+def ends(trainer: Trainer) -> bool:
+    """Return whether this mini-batch is the last one."""
     loop = trainer.fit_loop
     over, most = loop.epoch_loop._num_ready_batches_reached(), loop.max_epochs
     last_epoch = (
