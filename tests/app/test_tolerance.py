@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer, seed_everything
 
 from lightning_dice import SavingThrow, SavingThrowCallback
 from lightning_dice.analysis.sweep.gather import Sweep
+from lightning_dice.app.commands import read_with
 from lightning_dice.app.described import describe
 from lightning_dice.app.errors import SweepEnded
 from lightning_dice.app.tolerance import train_tolerance
@@ -128,9 +129,9 @@ def test_what_has_finished_is_not_made_again_and_more_may_be_asked_for(tmp_path,
     train_tolerance(Net, Data, {"SGD": OPTIMIZERS["SGD"]}, **more)
     assert capsys.readouterr().out.splitlines() == [
         f"3 of 3 runs have finished in {tmp_path}",
-        f"what they found: lightning-dice tolerance {tmp_path}",
+        f"what they found: {read_with('tolerance', tmp_path)}",
         f"5 of 5 runs have finished in {tmp_path}, 3 of them before",
-        f"what they found: lightning-dice tolerance {tmp_path}",
+        f"what they found: {read_with('tolerance', tmp_path)}",
     ]
     now = summaries(tmp_path)
     assert {name: now[name] for name in before} == before

@@ -174,7 +174,7 @@ class TestResume:
 def test_a_folder_that_holds_a_run_is_refused(run, tmp_path):
     run()
     before = (tmp_path / "run" / "summary.json").read_bytes()
-    with pytest.raises(SettingError, match="holds a run already; go on with it by ckpt_path=last"):
+    with pytest.raises(SettingError, match="holds a run already; choose another folder"):
         run("seed=1")
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
 

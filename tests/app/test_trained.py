@@ -99,6 +99,10 @@ def without_settings(folder):
     (folder / "config.yaml").write_text("model: ${nothing}")
 
 
+def without_yaml(folder):
+    (folder / "config.yaml").write_text("{")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -110,6 +114,7 @@ def without_settings(folder):
         (of_another_model, "another model .* network.0.weight is \\(32, 1, 3, 3\\), and \\(4, 1"),
         (of_a_class_that_is_gone, "cannot be rebuilt here .*nowhere"),
         (without_settings, "config.yaml cannot be read"),
+        (without_yaml, "config.yaml cannot be read"),
         (shutil.rmtree, "there is no such folder"),
     ],
 )

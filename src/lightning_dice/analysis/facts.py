@@ -117,6 +117,7 @@ def _results(run: Run) -> list[Headline]:
             "" if base is None else shown(run, run.metric, base[1]).partition(" ")[0],
             "" if base is None else ", ".join(filter(None, [base[0], verdict])),
         ),
+        *_twin(run),
     ]
 
 
@@ -193,6 +194,16 @@ def other_metrics(run: Run) -> list[tuple[str, str]]:
     """Every final metric of the summary."""
     given = ((str(name), number(value)) for name, value in run.part("metrics").items())
     return [(name, shown(run, name, value)) for name, value in given if value is not None]
+
+
+def _twin(run: Run) -> list[Headline]:
+    """The number of the plain twin, where there is one."""
+    value = None if run.twin is None else run.twin.final(run.metric)
+    if run.twin is None or value is None:
+        return []
+    unfinished = "" if run.twin.status == "finished" else f", {run.twin.status}"
+    note = f"the same seed without dice{unfinished}"
+    return [Headline("plain training", shown(run, run.metric, value).partition(" ")[0], note)]
 
 
 def _setting(name: str, value: Any) -> Setting:

@@ -37,6 +37,8 @@ RESPONSES = ("linear", "momentum", "rescales", "unknown")
 """How an optimizer's own step may answer to a scaled gradient."""
 _LIKELY = ("val_loss", "val_accuracy", "train_loss", "train_loss_epoch", "train_loss_step")
 """The metrics by which a training is judged that does not name one, the first choice first."""
+TWIN = "plain"
+"""Folder, within that of a run, of the run with the same seed and without dice."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Run:
         metrics: ``metrics.csv``, a series a column.
         config: The text of ``config.yaml``; ``None`` where there is none.
         omissions: What was missing or could not be read, a sentence each.
+        twin: The run of the same seed without dice, where it was trained beside this one.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Run:
     metrics: Mapping[str, Series]
     config: str | None
     omissions: tuple[str, ...]
+    twin: Run | None = None
 
     @classmethod
     def load(cls, folder: Path | str) -> Run:
@@ -167,6 +171,7 @@ class Run:
             metrics=metrics,
             config=config,
             omissions=(*no_summary, *no_rolls, *gaps, *no_slots, *no_metrics, *no_config),
+            twin=_load_twin(folder / TWIN, summary),
         )
 
     def part(self, name: str) -> Mapping[str, Any]:
@@ -308,6 +313,21 @@ def section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The mapping under ``name``; an empty one where there is something else or nothing."""
     value = mapping.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _load_twin(folder: Path, summary: Mapping[str, Any]) -> Run | None:
+    """Load the plain run beside a run; ``None`` where it is missing, or differs in more."""
+    if not (folder / "summary.json").is_file():
+        return None
+    try:
+        other, _ = read_summary(folder)
+        if section(other, "control").get("name") != "plain":
+            return None
+        twin = Run.load(folder)
+    except SettingError:
+        return None
+    alike = [(one.get("seed"), section(one, "task")) for one in (summary, other)]
+    return twin if alike[0] == alike[1] else None
 
 
 def _whole(value: object) -> int:

@@ -55,8 +55,5 @@ def claim(folder: Path, resumes: bool) -> None:
     if not os.access(folder, os.W_OK):
         raise SettingError("hydra.run.dir", str(folder), "cannot be written; choose another")
     if (folder / NAME).exists() and not resumes:
-        raise SettingError(
-            "hydra.run.dir",
-            str(folder),
-            "holds a run already; go on with it by ckpt_path=last, or choose another folder",
-        )
+        remedy = "holds a run already; choose another folder, or resume it with ckpt_path=last"
+        raise SettingError("hydra.run.dir", str(folder), remedy)

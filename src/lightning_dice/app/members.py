@@ -15,7 +15,7 @@ from lightning_dice.analysis.landscape import Member
 from lightning_dice.analysis.landscape.labels import labels
 from lightning_dice.analysis.run import section
 from lightning_dice.analysis.sweep.find import SUMMARY, Found, find_runs
-from lightning_dice.app.trained import Trained, load_trained
+from lightning_dice.app.trained import NotFinished, Trained, load_trained
 from lightning_dice.probes import Layout
 from lightning_dice.probes.weights import flat_weights
 from lightning_dice.rules import SettingError
@@ -72,6 +72,7 @@ def choose_members(folders: Sequence[Path | str], checkpoint: str, device: str) 
 
     Raises:
         SettingError: If a folder that is named is no run that can be used, or there is none below.
+            Of several, those that have not finished are omitted.
     """
     found, asked, omissions = _find(folders)
     loaded: list[tuple[Found, Trained, Tensor]] = []
@@ -83,6 +84,11 @@ def choose_members(folders: Sequence[Path | str], checkpoint: str, device: str) 
             trained = load_trained(one.folder, checkpoint, device)
             if loaded:
                 _check_match(loaded[0][1], trained)
+        except NotFinished as error:
+            if {one.folder} == asked:
+                raise
+            omissions.append(f"{one.path}: {error.remedy}")  # a command, which ends without a stop
+            continue
         except SettingError as error:
             if one.folder in asked:
                 raise

@@ -226,6 +226,7 @@ class TrainConfig:
     report: bool = MISSING
     checkpoints: bool = MISSING
     trajectory: int = MISSING
+    twin: bool = MISSING
     progress: bool = MISSING
 
 

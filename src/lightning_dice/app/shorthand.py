@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from lightning_dice.rules import SettingError
 
-_OF_DICE = {
+DICE = {
     "threshold": "saving_throw",
     "die": "saving_throw",
     "scaling": "saving_throw",
@@ -125,7 +125,7 @@ def _config_dir(arguments: Sequence[str]) -> list[Path]:
 
 def _expand(given: Override, folders: Sequence[Path], named: bool) -> str:
     group, argument = given.key_or_group, str(given.input_line)
-    if group not in _OF_DICE or given.package is not None or given.type is OverrideType.DEL:
+    if group not in DICE or given.package is not None or given.type is OverrideType.DEL:
         return argument
     options = _options(group, folders)
     values = _values(given, list(options))
@@ -209,4 +209,4 @@ def _override(given: Override, value: str) -> str:
     group = given.key_or_group
     # The key is always there, so that + can only mean what ++ does.
     prefix = "" if given.type is OverrideType.CHANGE else "++"
-    return f"{prefix}{_OF_DICE[group]}.{group}={value}"
+    return f"{prefix}{DICE[group]}.{group}={value}"

@@ -14,8 +14,9 @@ from lightning_dice.analysis.stress.record import NAME, Record, read_record
 from lightning_dice.analysis.sweep.find import Found, LeftOut, find_runs
 from lightning_dice.analysis.sweep.reading import read_run
 from lightning_dice.app.checkpoints import CHECKPOINTS
+from lightning_dice.app.commands import near
 from lightning_dice.app.stress import Told, measure_stress, settings_of
-from lightning_dice.app.trained import load_trained
+from lightning_dice.app.trained import NotFinished, check_finished, load_trained
 from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
@@ -61,6 +62,9 @@ def measure_runs(
     _check(options)
     found, _ = find_runs(folders)
     alone = len(found) == 1
+    if found and len(waiting := unfinished(found)) == len(found) > 1:
+        where = ", ".join(map(str, folders))
+        raise SettingError("run", where, f"none of {len(found)} runs has finished; {waiting[0]}")
     # Of several, those that do not count are named by whoever reads the sweep.
     runs = found if alone else [one for one in found if not isinstance(read_run(one), LeftOut)]
     records: dict[str, Record] = {}
@@ -80,6 +84,19 @@ def measure_runs(
                     raise
                 left_out.append(LeftOut(one.path, "cannot be measured", error.remedy))
     return records, left_out
+
+
+def unfinished(runs: Sequence[Found]) -> list[str]:
+    """Name the runs that have not finished, a line each, with the command that resumes it."""
+    lines = []
+    for one in runs:
+        try:
+            check_finished(one.folder)
+        except NotFinished as error:
+            lines.append(f"{near(one.folder)} {error.remedy}")
+        except SettingError:
+            pass  # whoever reads the sweep says what is wrong
+    return lines
 
 
 def _check(options: Options) -> None:

@@ -18,7 +18,16 @@ from lightning_dice.rules import Arm, SavingThrow
 NAME, FORMAT = training_files.SUMMARY, training_files.FORMAT
 OWN = "own"
 """The option for a model, or for data, that this package does not have."""
-_NO_RESULT = ("logger", "ckpt_path", "report", "checkpoints", "trajectory", "progress", "tuned")
+_NO_RESULT = (
+    "logger",
+    "ckpt_path",
+    "report",
+    "checkpoints",
+    "trajectory",
+    "progress",
+    "tuned",
+    "twin",
+)
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 

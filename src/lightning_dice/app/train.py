@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,6 +34,7 @@ from lightning_dice.app.build import (
 from lightning_dice.app.data.base import TaskData
 from lightning_dice.app.folder import check_checkpoint, claim, find_checkpoint
 from lightning_dice.app.guard import SameEverywhere
+from lightning_dice.app.last_validation import LastValidation
 from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import Metric, TaskModel
 from lightning_dice.app.processes import (
@@ -169,7 +171,8 @@ def _train(job: Job, plan: _Plan) -> Summary:
         write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.insert(0, SameEverywhere(config, next_step))
+    last = LastValidation()
+    callbacks[:0] = [SameEverywhere(config, next_step), last]
 
     metrics: dict[str, float] = {}
 
@@ -182,6 +185,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
             "wall_time": round(time.perf_counter() - clock, 3),
             "task": describe_task(choices, config, metric),
             "steps": trainer.global_step,
+            "planned_steps": _planned(trainer),
             "seed": config.seed,
             "settings": flat_settings(config),
             "control": control,
@@ -198,9 +202,9 @@ def _train(job: Job, plan: _Plan) -> Summary:
     record("running")
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
-        if trainer.enable_validation:
+        if last.is_due(trainer):
             metrics.update(_metrics(trainer))  # A validation forgets the metrics of training.
-            # The last step may lie between two validations. All ranks take part in this one.
+            # The last step may lie between two validations, or none was left to make.
             trainer.validate(model, data, verbose=False)
         metrics.update(_metrics(trainer))
         if metric.name not in metrics and trainer.limit_val_batches:  # 0: none was wanted
@@ -221,6 +225,15 @@ def _train(job: Job, plan: _Plan) -> Summary:
     if reports:
         write_report(folder)
     return summary
+
+
+def _planned(trainer: Trainer) -> int | None:
+    """Return how many steps training is to make; ``None`` where that is not known, or not yet."""
+    epochs, batches = trainer.max_epochs, trainer.num_training_batches
+    ends = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    if epochs is not None and epochs >= 0 and 0 < batches < float("inf"):
+        ends.append(epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    return min(ends, default=None)
 
 
 def _let_go(trainer: Trainer) -> None:

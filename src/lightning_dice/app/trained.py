@@ -11,13 +11,19 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
+from yaml import YAMLError
 
 from lightning_dice.analysis.run import read_summary
 from lightning_dice.app.build import build_task
 from lightning_dice.app.checkpoints import CHECKPOINTS
+from lightning_dice.app.commands import resume_recorded
 from lightning_dice.rules import SettingError
 
 Batch = tuple[Tensor, Tensor]
+
+
+class NotFinished(SettingError):  # noqa: N818 - says what is the matter with a run
+    """A run that is still to be resumed; the remedy holds the command."""
 
 
 class Trained(NamedTuple):
@@ -56,7 +62,7 @@ def load_trained(folder: Path | str, checkpoint: str = "last", device: str = "au
         SettingError: If the run has not finished, keeps no checkpoint, or cannot be rebuilt here.
     """
     folder = Path(folder)
-    summary = _finished(folder)
+    summary = check_finished(folder)
     config = _config(folder)
     where = choose_device(device)
     path = folder / CHECKPOINTS / f"{checkpoint.removesuffix('.ckpt')}.ckpt"
@@ -128,7 +134,13 @@ def _any() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def check_finished(folder: Path) -> dict[str, Any]:
+    """Return the summary of a run that has finished.
+
+    Raises:
+        NotFinished: If it has not.
+        SettingError: If there is no such run.
+    """
     if not folder.is_dir():
         raise SettingError("run", str(folder), "there is no such folder")
     summary, missing = read_summary(folder)
@@ -136,8 +148,9 @@ def _finished(folder: Path) -> dict[str, Any]:
         raise SettingError("run", str(folder), f"is no run that can be read: {missing[0]}")
     status = summary.get("status")
     if status != "finished":
-        remedy = f"has not finished (status {status}); the same command with ckpt_path=last goes on"
-        raise SettingError("run", str(folder), remedy)
+        command = resume_recorded(folder)
+        how = f"; resume it with: {command}" if command else ""
+        raise NotFinished("run", str(folder), f"has not finished (status {status}){how}")
     return summary
 
 
@@ -147,7 +160,7 @@ def _config(folder: Path) -> DictConfig:
         config = OmegaConf.load(path)
         assert isinstance(config, DictConfig)
         OmegaConf.resolve(config)
-    except (OSError, OmegaConfBaseException, ValueError, AssertionError) as error:
+    except (OSError, YAMLError, OmegaConfBaseException, ValueError, AssertionError) as error:
         remedy = (
             f"its config.yaml cannot be read ({type(error).__name__}), so that its model cannot"
         )

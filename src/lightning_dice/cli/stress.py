@@ -50,9 +50,10 @@ def stress(
     with needing("report"):
         from lightning_dice.analysis.stress import Stress, write_stress
         from lightning_dice.analysis.stress.wording import lead
+        from lightning_dice.analysis.sweep.find import find_runs
         from lightning_dice.analysis.sweep.gather import Sweep
         from lightning_dice.analysis.sweep.report import left_out_line
-    from lightning_dice.app.stress_runs import Options, measure_runs
+    from lightning_dice.app.stress_runs import Options, measure_runs, unfinished
 
     options = Options(examples, seed, checkpoint, device, again)
     with refusing():
@@ -61,4 +62,6 @@ def stress(
         page = write_stress(found, out)
     click.echo(lead(found))
     click.echo(left_out_line(found.sweep))
+    for line in unfinished(find_runs(runs)[0]):
+        click.echo(f"left out: {line}")
     click.echo(page)

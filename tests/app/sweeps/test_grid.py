@@ -115,13 +115,13 @@ def test_a_launcher_that_runs_no_job_ends_the_sweep(grid):
 
 def test_reasons_are_said_once_each(grid, capsys):
     ends = {"seed=0": "finished", "seed=1": "failed", "seed=2": "refused", "seed=3": "failed"}
-    message = r"^failed: it failed \(seed=1 and 1 more\)\nthe same command tries them again$"
+    message = r"^failed: it failed \(seed=1 and 1 more\)$"
     with pytest.raises(SweepEnded, match=message):
         grid(lambda name, say: say(ends[name])).sweep(["seed=0,1,2,3"])
     assert capsys.readouterr().out.splitlines()[1] == "refused: it refused (seed=2)"
 
 
-def test_a_sweep_that_is_interrupted_says_how_it_goes_on(grid, capsys):
+def test_a_sweep_that_is_interrupted_says_how_it_stands(grid, capsys):
     def run(name, say):
         if name == "seed=2":
             raise KeyboardInterrupt
@@ -129,9 +129,8 @@ def test_a_sweep_that_is_interrupted_says_how_it_goes_on(grid, capsys):
 
     with pytest.raises(KeyboardInterrupt):
         grid(run).sweep(["seed=0,1,2,3"])
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("2 of 4 runs have finished in ")
-    assert said[1] == "the same command goes on"
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("2 of 4 runs have finished in ")
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,13 @@ def test_sweepers_that_do_not_know_their_jobs_have_a_bar(sweeper, bars, tmp_path
     assert len(SweepProgress._running) == bars
     callback.on_multirun_end(swept(sweeper, tmp_path))
     assert not SweepProgress._running
+
+
+def test_another_sweeper_may_name_the_dice_as_the_command_line_does(tmp_path):
+    """Its ``params`` are its own; the groups of dice have values that no option stands for."""
+    sweeper = {"_target_": "x.BasicSweeper", "params": {"threshold": "5, easy", "seed": "0,1"}}
+    config = swept(sweeper, tmp_path)
+    callback = SweepProgress()
+    callback.on_multirun_start(config)
+    SweepProgress.stop()
+    assert dict(config.hydra.sweeper.params) == {"saving_throw.threshold": "5,5", "seed": "0,1"}

@@ -14,7 +14,7 @@ from lightning_dice.analysis.phrases import short
 from lightning_dice.analysis.plots.strip import draw_strip
 from lightning_dice.analysis.readers import Series
 from lightning_dice.analysis.run import Run
-from lightning_dice.analysis.style import FAINT, GREEN, GREY, INK, blank, entitle, say, thin
+from lightning_dice.analysis.style import BLUE, FAINT, GREEN, GREY, INK, blank, entitle, say, thin
 from lightning_dice.analysis.words import shown
 
 SMOOTH = 100
@@ -64,6 +64,10 @@ def _curves(axes: Axes, run: Run, kind: str) -> bool:
     if val is not None and len(val.step):
         marks = "o" if len(val.step) <= 40 else None
         axes.plot(*_thinned(val), color=INK, marker=marks, markersize=4, label="validation")
+    plain = run.twin.metrics.get(f"val_{kind}") if run.twin else None
+    if plain is not None and len(plain.finite.step):
+        label = "validation of the same seed without dice"
+        axes.plot(*_thinned(plain.finite), color=BLUE, linestyle="-.", label=label)
     drawn = bool(axes.lines)
     if run.baseline is not None and run.metric.endswith(kind):
         name, value = run.baseline

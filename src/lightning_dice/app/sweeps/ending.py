@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_dice.app.commands import near, read_with
 from lightning_dice.app.errors import SweepEnded
 from lightning_dice.app.sweeps.plan import Planned
 from lightning_dice.app.sweeps.status import summary_of
@@ -35,17 +36,17 @@ def conclude(ends: Ends, tried: int, folder: Path, command: str) -> None:
     """
     say(standing(ends, tried, folder), *_reasons(ends, "refused"))
     if any(summary.get("status") == "finished" for summary in ends.values()):
-        say(f"what they found: lightning-dice {command} {folder}")
+        say(f"what they found: {read_with(command, folder)}")
     failed = list(_reasons(ends, "failed"))
     if failed:
-        raise SweepEnded("\n".join([*failed, "the same command tries them again"]))
+        raise SweepEnded("\n".join(failed))
 
 
 def standing(ends: Ends, tried: int, folder: Path) -> str:
     """How many runs have finished."""
     finished = sum(summary.get("status") == "finished" for summary in ends.values())
     before = f", {len(ends) - tried} of them before" if tried < len(ends) else ""
-    return f"{finished} of {len(ends)} runs have finished in {folder}{before}"
+    return f"{finished} of {len(ends)} runs have finished in {near(folder)}{before}"
 
 
 def say(*lines: str) -> None:

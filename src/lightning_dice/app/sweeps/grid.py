@@ -16,7 +16,7 @@ from lightning_dice.app.build import build_arm, build_dice, build_task
 from lightning_dice.app.shorthand import NO_VALUE
 from lightning_dice.app.summary import FORMAT, write_summary
 from lightning_dice.app.sweeps.ending import conclude, ends_of, say, standing
-from lightning_dice.app.sweeps.job import check_same_run
+from lightning_dice.app.sweeps.job import check_alone, check_same_run
 from lightning_dice.app.sweeps.plan import Planned, one_of_each, plan
 from lightning_dice.app.sweeps.progress import SweepBar
 from lightning_dice.app.sweeps.status import ENDED, Watch, begun, summary_of, written
@@ -61,7 +61,7 @@ class Grid:
             SweepEnded: If jobs failed; the others have been trained all the same.
         """
         jobs = plan(self._grid(arguments), named)
-        folder = Path(self._config.hydra.sweep.dir)
+        folder = Path(self._config.hydra.sweep.dir).absolute()  # jobs may leave this one
         self._check(jobs, folder)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
@@ -71,9 +71,10 @@ class Grid:
                 with SweepBar(Watch(lambda: [folder / job.name for job in left]), len(left)):
                     self._launch(left, folder)
         except (KeyboardInterrupt, SystemExit):
-            say(standing(ends_of(jobs, folder), len(left), folder), "the same command goes on")
+            say(standing(ends_of(jobs, folder), len(left), folder))
             raise
-        conclude(ends_of(jobs, folder), len(left), folder, "report")
+        then = self._config.hydra.callbacks.progress.then
+        conclude(ends_of(jobs, folder), len(left), folder, then)
 
     def _grid(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of each key, in the order in which keys are first said."""
@@ -102,6 +103,7 @@ class Grid:
         refusals, made = [], 0
         for job in one_of_each(jobs):
             config = self._compose(job)
+            check_alone(config)
             check_same_run(folder / job.name, summary_of(folder / job.name), config)
             try:
                 build_dice(config)

@@ -82,6 +82,7 @@ def _train(config: DictConfig, folder: Path, choices: Mapping[str, str], build: 
     trace.unlink(missing_ok=True)  # of an earlier try
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
+        check_alone(config)
         return train(config, folder, choices, build)
     except Exception as error:
         trace.write_text(traceback.format_exc(), encoding="utf-8")
@@ -91,6 +92,16 @@ def _train(config: DictConfig, folder: Path, choices: Mapping[str, str], build: 
             beginning = {"format": FORMAT, "status": status, "error": _words(error)}
             write_summary(folder, {**beginning, "started": started, **_wanted(config, choices)})
         raise
+
+
+def check_alone(config: DictConfig) -> None:
+    """Refuse a plain twin for each run of a sweep, which would train it once per saving throw.
+
+    Raises:
+        SettingError: If a twin is asked for.
+    """
+    if config.get("twin"):
+        raise SettingError("twin", True, "a sweep trains it once per seed with control=none,plain")
 
 
 def check_same_run(folder: Path, recorded: Mapping[str, Any], config: DictConfig) -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
+from lightning_dice.app.commands import read_with, resume_sweep
+from lightning_dice.app.schema import config_folder
+from lightning_dice.app.shorthand import DICE, expand_params
+from lightning_dice.app.sweeps.ending import say
 from lightning_dice.app.sweeps.status import Watch
 
 EVERY = 1.0
@@ -102,25 +106,57 @@ def words(ended: Counter[str]) -> str:
 
 
 class SweepProgress(Callback):
-    """The bar of a sweep whose jobs are chosen as it goes, as by Optuna's sweeper."""
+    """The bar and the last line of a sweep whose jobs are chosen as it goes, as by Optuna.
+
+    The sweeper ``grid`` knows its jobs, and has both of its own.
+
+    Args:
+        then: The command of ``lightning-dice`` that shows what a sweep has found.
+    """
 
     _running: ClassVar[list[SweepBar]] = []
+    folder: ClassVar[Path | None] = None
+    """The folder of the sweep that this process has begun."""
+
+    def __init__(self, then: str = "report") -> None:
+        self._then = then
 
     @override
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        type(self).folder = folder = Path(config.hydra.sweep.dir).absolute()
         sweeper = config.hydra.sweeper
-        if sweeper._target_.endswith(".GridSweeper"):
-            return  # it knows its jobs, and has a bar of its own
-        folder = Path(config.hydra.sweep.dir)
+        if _is_grid(sweeper):
+            return
+        expand_dice(sweeper)
         bar = SweepBar(Watch(lambda: folder.glob("*/")), sweeper.get("n_trials"))
         self._running.append(bar.__enter__())
 
     @override
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         self.stop()
+        if self.folder is not None and not _is_grid(config.hydra.sweeper):
+            say(f"what they found: {read_with(self._then, self.folder)}")
+
+    @classmethod
+    def resume(cls) -> str | None:
+        """Write the command that resumes the sweep; ``None`` where none has left anything."""
+        return None if cls.folder is None or not cls.folder.is_dir() else resume_sweep(cls.folder)
 
     @classmethod
     def stop(cls) -> None:
         """Take the bar away, however the sweep ended."""
         while cls._running:
             cls._running.pop().__exit__()
+
+
+def expand_dice(sweeper: DictConfig) -> None:
+    """Let another sweeper's ``params`` name the dice as the command line does."""
+    params = sweeper.get("params") or {}
+    with read_write(sweeper), open_dict(sweeper):
+        for group in [key for key in params if key in DICE]:
+            for key, values in expand_params({group: params.pop(group)}, config_folder()).items():
+                params[key] = values
+
+
+def _is_grid(sweeper: DictConfig) -> bool:
+    return str(sweeper._target_).endswith(".GridSweeper")
