@@ -317,7 +317,8 @@ def section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _load_twin(folder: Path, summary: Mapping[str, Any]) -> Run | None:
     """Load the plain run beside a run; ``None`` where it is missing, or differs in more."""
-    if not (folder / "summary.json").is_file():
+    own = section(summary, "control").get("name")
+    if own == "plain" or not (folder / "summary.json").is_file():
         return None
     try:
         other, _ = read_summary(folder)
