@@ -49,7 +49,7 @@ class TestCommand:
         assert [line.split()[:2] for line in lines[:2]] == [["step", "3/6"], ["step", "6/6"]]
         assert lines[2].startswith("validation accuracy ")
         assert "(commonest digit 0.0" in lines[2]
-        assert lines[3].startswith("6 rolls, mean scale ")
+        assert lines[3].startswith("6 rolls, observed scale of gradients ")
         assert lines[4:] == [f"report: {Path('out/report.html')}"]
         assert "\x1b" not in done.stdout, "no escape codes in a log file"
         assert done.stderr == ""

@@ -11,6 +11,7 @@ from lightning_dice import SavingThrow, SavingThrowCallback
 from lightning_dice.app import progress
 from lightning_dice.app.progress import DiceProgressBar, describe
 from lightning_dice.records import RollRecord
+from lightning_dice.rules import control_arm
 from support.toy import Toy, fit, loader, quiet_trainer
 
 THROW = SavingThrow("d20", 10)
@@ -155,3 +156,10 @@ def test_a_line_says_what_was_scaled(settings, target):
     text, _ = run(log_file(), [dice], val_check_interval=6, num_sanity_val_steps=0)
     assert f"{target} times 0.5  critical failure" in text
     assert f"observed scale of {target}s 0.500" in text
+
+
+def test_training_without_dice_shows_none():
+    full = SavingThrowCallback(control_arm("plain", THROW).throw, target="update", seed=0)
+    text, _ = run(log_file(), [full], val_check_interval=6, num_sanity_val_steps=0)
+    assert "no dice: every update in full" in text
+    assert "critical" not in text

@@ -15,6 +15,7 @@ from lightning_dice.app.starting import Start
 from lightning_dice.app.sweeps.status import summary_of, written
 from lightning_dice.app.train import Summary
 from lightning_dice.app.twin import twin_of
+from lightning_dice.rules.controls import WITHOUT_DICE
 
 
 def closing(summary: Summary, twin: Summary | None, folder: Path) -> list[str]:
@@ -25,7 +26,7 @@ def closing(summary: Summary, twin: Summary | None, folder: Path) -> list[str]:
         twin: Of its plain twin, if it has one.
         folder: Of the run.
     """
-    task, rolls = summary["task"], summary["rolls"]
+    task = summary["task"]
     name = task["metric"].replace("val_", "validation ")
     took = f"after {summary['steps']} steps in {summary['wall_time']:.0f} s"
     if twin is None:
@@ -34,11 +35,17 @@ def closing(summary: Summary, twin: Summary | None, folder: Path) -> list[str]:
         control = summary["control"]["name"]
         label = "dice" if control == "none" else str(control)
         ended = f"{name}: {label} {_value(summary)}, plain {_value(twin)}{_beside(summary)} {took}"
+    return [ended, *_rolls(summary), _place(folder)]
+
+
+def _rolls(summary: Summary) -> list[str]:
+    if summary["control"]["name"] in WITHOUT_DICE:
+        return []
+    rolls, target = summary["rolls"], summary["dice"]["target"]
+    observed, expected = rolls["mean_scale"] or 0, summary["odds"]["mean"]
     return [
-        ended,
-        f"{rolls['count']} rolls, mean scale {rolls['mean_scale'] or 0:.3f} "
-        f"(expected {summary['odds']['mean']:.3f})",
-        _place(folder),
+        f"{rolls['count']} rolls, observed scale of {target}s {observed:.3f} "
+        f"(expected {expected:.3f})"
     ]
 
 

@@ -140,6 +140,8 @@ def _redraws(console: Console) -> bool:
 
 def _dice(callback: SavingThrowCallback) -> list[Text]:
     rolls, tally = callback.last_roll, callback.rolls.tally
+    if all(factor == 1 for factor in callback.throw.factors):  # a control that trains without dice
+        return [Text(f"no dice: every {callback.choices.target} in full")]
     if tally.mean_scale is None:
         return [Text("no roll yet")]
     counts = [
