@@ -15,6 +15,7 @@ from lightning_dice.app.build import (
 )
 from lightning_dice.app.schema import config_folder
 from lightning_dice.app.trainer import build_trainer
+from lightning_dice.extras import install_command
 from lightning_dice.rules import Die, SettingError
 from support.reviews import save_encoder
 
@@ -351,7 +352,7 @@ def test_a_missing_logger_names_its_extra(package, composed, tmp_path, monkeypat
     config = composed(f"logger={package}", "data=digits")
     with pytest.raises(SettingError) as caught:
         build_trainer(config, tmp_path, build_metric(config), build_dice(config))
-    assert f"pip install 'lightning-dice[{package}]'" in str(caught.value)
+    assert install_command(package) in str(caught.value)
 
 
 @pytest.mark.parametrize(

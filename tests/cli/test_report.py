@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from lightning_dice.cli import main
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SavingThrow
 
 PROGRAM = Path(sys.executable).with_name("lightning-dice")
@@ -103,7 +104,7 @@ def test_what_it_needs_is_named(sweep, missing):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        "Error: needs pandas, SciPy and statsmodels; pip install 'lightning-dice[report]'\n"
+        f"Error: needs pandas, SciPy and statsmodels; {install_command('report')}\n"
     )
 
 

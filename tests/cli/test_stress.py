@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from lightning_dice.cli.stress import stress
+from lightning_dice.extras import install_command
 from support.sweeps import Folder
 
 
@@ -88,7 +89,7 @@ def test_what_it_needs_is_named(tmp_path, missing):
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'lightning-dice[report]'" in done.stderr
+    assert install_command("report") in done.stderr
 
 
 def test_it_loads_torch_only_when_it_runs():

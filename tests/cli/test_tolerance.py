@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from lightning_dice.analysis.tolerance import write_tolerance_report
 from lightning_dice.cli.tolerance import tolerance
+from lightning_dice.extras import install_command
 from support.tolerance import write_tolerance
 
 
@@ -76,7 +77,7 @@ def test_what_it_needs_is_named(monkeypatch, missing):
     done = run("anywhere")
     assert done.exit_code == 2
     assert done.output == (
-        "Error: needs pandas, SciPy and statsmodels; pip install 'lightning-dice[report]'\n"
+        f"Error: needs pandas, SciPy and statsmodels; {install_command('report')}\n"
     )
 
 

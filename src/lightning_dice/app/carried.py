@@ -7,9 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
-INSTALL = "pip install 'lightning-dice[text]'"
+EXTRA = "text"
+"""The extra that brings all of them, and what reads them."""
 
 
 class Carried(NamedTuple):
@@ -36,19 +38,23 @@ class Carried(NamedTuple):
         """
         spec = find_spec(self.package.replace("-", "_"))
         if spec is None or not spec.submodule_search_locations:
-            remedy = f"needs the package {self.package}; {INSTALL}"
+            remedy = f"needs the package {self.package}; {install_command(EXTRA)}"
             raise SettingError(setting, None, remedy)
         path = Path(spec.submodule_search_locations[0]) / self.file
         try:
             with path.open("rb") as opened:
                 found = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
-            remedy = f"cannot be read ({error.strerror}); {INSTALL} --force-reinstall"
+            remedy = f"cannot be read ({error.strerror}); {_again()}"
             raise SettingError(setting, str(path), remedy) from error
         if found != self.sha256:
             remedy = (
                 f"has sha256 {found[:8]}..., where {self.sha256[:8]}... is expected; "
-                f"{INSTALL} --force-reinstall, or give {setting} a file of your own"
+                f"{_again()}, or give {setting} a file of your own"
             )
             raise SettingError(setting, str(path), remedy)
         return path
+
+
+def _again() -> str:
+    return install_command(EXTRA, "--force-reinstall")

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lightning_dice.app.errors import JobEnded, SweepEnded
 from lightning_dice.app.processes import RankFailed
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 # Where a message is about the configuration's types, not about its values.
@@ -27,6 +28,10 @@ _LAUNCHERS = (  # which name each of a thousand jobs
     "hydra_plugins.hydra_ray_launcher",
     "hydra_plugins.hydra_submitit_launcher",
 )
+_PLUGIN = re.compile(
+    r"Could not find 'hydra/(?:launcher|sweeper)/(joblib|optuna|ray|submitit)(?:_\w+)?'"
+)
+"""Options that Hydra has with a plugin, each of which is an extra of that name."""
 _EXPECTED = (
     SweepEnded,
     JobEnded,
@@ -51,7 +56,10 @@ def message_of(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text = f"{text}\n{error.__cause__}"
-    return _NOISE.sub("", text).strip()
+    text = _NOISE.sub("", text).strip()
+    if isinstance(error, HydraException) and (plugin := _PLUGIN.search(text)):
+        text = f"{text}\nIts plugin is missing; {install_command(plugin[1])}"
+    return text
 
 
 def _is_about_a_file(error: BaseException) -> TypeGuard[OSError]:

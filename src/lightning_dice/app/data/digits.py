@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from lightning_dice.app.data.base import Baseline, Batch, TaskData, random_split
 from lightning_dice.app.data.noise import with_wrong_labels
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 
@@ -46,7 +47,7 @@ class Digits(TaskData):
         try:
             from sklearn.datasets import load_digits
         except ModuleNotFoundError as error:
-            remedy = "needs scikit-learn; pip install 'lightning-dice[digits]'"
+            remedy = f"needs scikit-learn; {install_command('digits')}"
             raise SettingError("data", "digits", remedy) from error
         bunch = load_digits()
         images = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16

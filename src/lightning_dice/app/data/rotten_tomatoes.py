@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 from typing_extensions import override
 
-from lightning_dice.app.carried import INSTALL, Carried
+from lightning_dice.app.carried import EXTRA, Carried
 from lightning_dice.app.data.base import Baseline, Batch, TaskData, random_split
 from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.app.pretrained import load_tokenizer
+from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError
 
 REVIEWS = Carried(
@@ -188,7 +189,7 @@ def counted_words(train: Reviews, val: Reviews) -> float:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
     except ModuleNotFoundError as error:
-        remedy = f"its baseline needs scikit-learn; {INSTALL}"
+        remedy = f"its baseline needs scikit-learn; {install_command(EXTRA)}"
         raise SettingError("data", "rotten_tomatoes", remedy) from error
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
     model.fit(train.texts, train.labels.numpy())
