@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,45 @@ def test_what_readme_links_to_is_there_and_nothing_is_left_to_fill_in():
     assert {"docs/images/report.png", "docs/the-rule.md", "CONTRIBUTING.md"} <= targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
     assert not re.search(r"\b[A-Z]+_[A-Z]+\b", text), "a placeholder"
+
+
+class Tables(HTMLParser):
+    """The rows of a page's tables, as the text of their cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._open = False
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self._open = True
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        self._open = self._open and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self._open:
+            self.rows[-1][-1] += data
+
+
+@pytest.mark.slow
+def test_the_reference_shows_defaults_as_values(site):
+    shown = {}
+    for path in (site / "reference").glob("*.html"):
+        tables = Tables()
+        tables.feed(path.read_text(encoding="utf-8"))
+        for cells in tables.rows:
+            if len(cells) == 4 and cells[0].strip() != "Name":
+                name, _, _, default = ("".join(cell.split()) for cell in cells)
+                assert default != name, path
+                assert default == "required" or not re.search(r"[A-Z]{3}|Choices|^_|\b_", default)
+                shown[path.stem, name] = default
+    assert shown["callback", "granularity"] == "'per_accumulation_step'"
+    assert shown["callback", "skip_discarded"] == "False"
+    assert shown["adapters", "target"] == "'gradient'"
+    assert shown["after-training", "steps"] == "10"
+    assert shown["module", "saving_throw"] == "None"
