@@ -1,6 +1,6 @@
 import copy
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given, settings
@@ -144,3 +144,23 @@ def test_rms_of_factors_whose_square_is_no_float(size):
 def test_a_face_the_die_does_not_have(natural):
     with pytest.raises(SettingError, match=f"natural={natural}: d20 shows 1 to 20"):
         SavingThrow().resolve(natural)
+
+
+def test_vars_are_what_it_was_made_of():
+    """Command lines that are built from annotations write down the ``vars`` of a default."""
+    for throw in VALUES:
+        throw.odds(), throw.resolve(2), throw.factors
+        made = vars(throw)
+        assert list(made) == ["die", "threshold", "scaling", "normalize"]
+        assert SavingThrow(**{**made, "die": Die(**vars(throw.die))}) == throw
+
+
+def test_it_is_a_dataclass_that_can_be_replaced():
+    assert replace(SavingThrow("d6", 3), threshold=4) == SavingThrow("d6", 4)
+
+
+def test_a_null_may_come_as_the_text_of_none():
+    """jsonargparse hands one over like this where a list is the flag of a callback's argument."""
+    assert SavingThrow("d4", 2, ["None", -0.5, 0.25, 1]) == SavingThrow("d4", 2, TABLE)
+    with pytest.raises(SettingError, match=r"scaling\[2\]='null'"):
+        SavingThrow("d4", 2, [None, "null", 0.25, 1])

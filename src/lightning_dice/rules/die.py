@@ -25,8 +25,9 @@ _ALLOWED = (
 )
 
 
+# Without slots, as jsonargparse asks for the ``vars`` of a die that is a default.
 @copied_by_field
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Die:
     """A die, possibly rolled several times with one face kept.
 

@@ -1,27 +1,39 @@
 """The saving throw: die, threshold and scaling as one immutable value."""
 
-from __future__ import annotations
+# Annotations are evaluated here: jsonargparse reads those of __init__ only where they are no text,
+# and otherwise those of the fields, which are what is kept and not what may be given.
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
 from typing import Any, Literal, get_args
 
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError, whole_number
+from lightning_dice.rules.faces import Faces
 from lightning_dice.rules.odds import Odds
-from lightning_dice.rules.outcome import Outcome, Roll
-from lightning_dice.rules.scaling import Factor, Table, Throw, check_scaling, factor_of
+from lightning_dice.rules.outcome import Roll
+from lightning_dice.rules.scaling import Factor, Given, Table, check_scaling
 from lightning_dice.rules.values import copied_by_field
 
 Normalize = Literal["none", "mean", "rms"]
 
 
+class _WithFaces:
+    """Base that keeps the computed faces apart from the settings.
+
+    It is no dataclass and has a slot, so that ``vars`` of a saving throw are its four settings and
+    nothing else. Command lines that are built from annotations write those down, and let a class be
+    named by ``class_path`` only where not all of its bases are dataclasses.
+    """
+
+    __slots__ = ("_faces",)
+
+    _faces: Faces
+
+
 @copied_by_field
 @dataclass(frozen=True, init=False)
-class SavingThrow:
+class SavingThrow(_WithFaces):
     """Die + threshold + scaling: decides what becomes of an update.
 
     1. natural 1: critical failure, discard;
@@ -63,7 +75,7 @@ class SavingThrow:
         self,
         die: Die | str = "d20",
         threshold: int = 10,
-        scaling: str | Sequence[float | None] = "margin",
+        scaling: str | Sequence[Given] = "margin",
         normalize: Normalize = "none",
     ) -> None:
         # Written out, as what a caller may pass is wider than what is kept.
@@ -74,7 +86,8 @@ class SavingThrow:
         if normalize not in get_args(Normalize):
             raise SettingError("normalize", normalize, f"expected {', '.join(get_args(Normalize))}")
         put(self, "normalize", normalize)
-        self._divisor  # noqa: B018 - refuses a mean that cannot be normalised now, not in training
+        put(self, "_faces", Faces(self.die, self.threshold, self.scaling, self.normalize))
+        self._faces.divisor  # noqa: B018 - refuses a mean that cannot be normalised now
 
     def resolve(self, natural: int) -> Roll:
         """What the face ``natural`` comes to.
@@ -87,13 +100,13 @@ class SavingThrow:
         """
         if not 1 <= natural <= self.die.sides:
             raise SettingError("natural", natural, f"{self.die} shows 1 to {self.die.sides}")
-        return self._rolls[natural - 1]
+        return self._faces.rolls[natural - 1]
 
     def odds(self) -> Odds:
         """The exact distribution of outcomes and scales."""
-        return self._odds
+        return self._faces.odds
 
-    @cached_property
+    @property
     def factors(self) -> tuple[Factor, ...]:
         """The exact scale of each natural face, the first for a natural 1; ``None`` is a discard.
 
@@ -101,9 +114,7 @@ class SavingThrow:
             >>> SavingThrow("d4", threshold=3).factors
             (None, Fraction(-1, 4), Fraction(3, 4), Fraction(1, 1))
         """
-        return tuple(
-            None if factor is None else factor / self._divisor for _throw, factor in self._raw
-        )
+        return self._faces.factors
 
     def settings(self) -> dict[str, Any]:
         """The four settings as plain values, for files and loggers.
@@ -120,7 +131,7 @@ class SavingThrow:
             "normalize": self.normalize,
         }
 
-    def __reduce__(self) -> tuple[type[SavingThrow], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type["SavingThrow"], tuple[Any, ...]]:
         # Plain values only: small, and safe to load with torch's weights_only=True.
         return type(self), tuple(self.settings().values())
 
@@ -128,54 +139,6 @@ class SavingThrow:
         scaling = self.scaling if isinstance(self.scaling, str) else "own table"
         normalized = "" if self.normalize == "none" else f", normalized by {self.normalize}"
         return f"{self.die}, threshold {self.threshold}, {scaling}{normalized}"
-
-    @cached_property
-    def _raw(self) -> tuple[tuple[Throw, Factor], ...]:
-        throws = (self._throw(natural) for natural in self.die.faces)
-        return tuple((throw, factor_of(self.scaling, throw)) for throw in throws)
-
-    def _throw(self, natural: int) -> Throw:
-        total = natural + self.die.modifier
-        if natural == 1:
-            outcome = Outcome.CRITICAL_FAILURE
-        elif natural == self.die.sides:
-            outcome = Outcome.CRITICAL_SUCCESS
-        else:
-            outcome = Outcome.SUCCESS if total >= self.threshold else Outcome.FAILURE
-        return Throw(natural, total, outcome, self.threshold, self.die.sides)
-
-    @cached_property
-    def _divisor(self) -> Fraction:
-        if self.normalize == "none":
-            return Fraction(1)
-        raw = Odds.of(self.die, [(throw.outcome, factor) for throw, factor in self._raw])
-        if self.normalize == "mean":
-            if raw.mean <= 0:
-                raise SettingError(
-                    "normalize",
-                    "mean",
-                    f"{self.die} with threshold {self.threshold} has expected scale {raw.mean}, "
-                    "and only one above 0 can be made 1; lower the threshold or use scaling='skip'",
-                )
-            return raw.mean
-        if raw.mean_square == 0:
-            raise SettingError("normalize", "rms", "every scale is 0, so there is nothing to scale")
-        # The root is irrational, so the factors are divided by its nearest float; in units of the
-        # largest factor, as the square of a factor may be no float.
-        largest = max(abs(scale) for scale in raw.scales if scale is not None)
-        return Fraction(math.sqrt(raw.mean_square / largest**2)) * largest
-
-    @cached_property
-    def _rolls(self) -> tuple[Roll, ...]:
-        return tuple(
-            Roll(t.natural, t.total, t.outcome, None if factor is None else float(factor))
-            for (t, _raw), factor in zip(self._raw, self.factors, strict=True)
-        )
-
-    @cached_property
-    def _odds(self) -> Odds:
-        outcomes = (throw.outcome for throw, _factor in self._raw)
-        return Odds.of(self.die, list(zip(outcomes, self.factors, strict=True)))
 
 
 def _check_threshold(threshold: object, die: Die) -> int:

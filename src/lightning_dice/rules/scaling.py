@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from numbers import Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.outcome import Outcome
 
 Factor = Fraction | None
 """An exact scale; ``None`` is a discard."""
+Given = float | Literal["None"] | None
+"""A factor as a user may write it. jsonargparse hands a ``null`` of a list that is a flag of a
+callback over as the text ``"None"``."""
 Table = tuple[float | None, ...]
 """A user's own factors by natural face, the first for a natural 1."""
 
@@ -108,7 +111,7 @@ def check_scaling(scaling: object, sides: int) -> str | Table:
 
 
 def _check_factor(face: int, factor: object) -> float | None:
-    if factor is None:
+    if factor is None or (isinstance(factor, str) and factor == "None"):
         return None
     if isinstance(factor, Real) and not isinstance(factor, bool):
         with suppress(OverflowError):  # an integer can be larger than every float

@@ -1,0 +1,40 @@
+"""Programs that need packages which the environment of the tests does not have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1]
+
+
+def install(folder: Path, *packages: str) -> dict[str, str]:
+    """Install packages, and nothing that they need, on top of this environment.
+
+    Returns:
+        The environment variables of a process that has them, and the helpers of the tests.
+    """
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [*pip, "--no-deps", "--target", str(folder), *packages]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    paths = os.pathsep.join((str(folder), str(TESTS)))
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+
+def run(command: Sequence[str | Path], *, check: bool = True, **settings: Any) -> Any:
+    """Run a Python program to its end; one that fails shows what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        **settings,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
