@@ -20,6 +20,7 @@ def _(mo):
 @app.cell
 def _():
     import copy
+    import logging
     import warnings
 
     import marimo as mo
@@ -34,6 +35,8 @@ def _():
     torch.set_num_threads(1)
     # Dice of one scale, and hard thresholds, warn when training starts: here that is wanted.
     warnings.filterwarnings("ignore", message=r"d\d+, threshold")
+    # And attach() says in one line, every time, what this notebook shows.
+    logging.getLogger("lightning_dice").setLevel(logging.ERROR)
     return SavingThrow, attach, copy, load_digits, mo, nn, plt, torch
 
 

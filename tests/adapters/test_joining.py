@@ -14,7 +14,7 @@ from support.toy import loader, loss_of, network, quiet_trainer
 DISCARD = SavingThrow("d2", 1, scaling=[None, None])
 BEFORE, AFTER = 3, 3
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*every update is discarded")
+pytestmark = pytest.mark.filterwarnings("ignore:.*every roll discards")
 
 
 class Grows(torch.nn.Module):

@@ -303,7 +303,7 @@ class Ascends(torch.optim.SGD):
 
 class TestOptimizersFromElsewhere:
     @pytest.mark.parametrize("scope", ["model", "tensor"])
-    @pytest.mark.filterwarnings("ignore:.*every update is discarded")
+    @pytest.mark.filterwarnings("ignore:.*every roll discards")
     def test_what_is_discarded_stays_though_the_step_climbs_first(self, scope):
         net, start = network(), network()
         optimizer = Ascends(net.parameters(), lr=0.1)

@@ -242,7 +242,7 @@ def test_scale_1_changes_no_bit_and_nothing_is_left_behind():
 
 @pytest.mark.parametrize("target", ["gradient", "update"])
 @pytest.mark.parametrize("name", ["BSAM", "LookSAM", "WSAM"])
-@pytest.mark.filterwarnings("ignore:.*every update is discarded")
+@pytest.mark.filterwarnings("ignore:.*every roll discards")
 def test_a_discard_by_those_that_have_more_stages_or_leave_some_out(name, target):
     package = pytest.importorskip("pytorch_optimizer")
     net = network()

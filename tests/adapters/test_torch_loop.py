@@ -112,7 +112,7 @@ class TestTheRule:
         nothing = SavingThrow("d4", 2, [None] * 4)
         net, start = network().double(), network().double()
         optimizer = momentum(net.parameters())
-        with pytest.warns(UserWarning, match="every update is discarded"):
+        with pytest.warns(UserWarning, match="every roll discards"):
             dice = roll_for(optimizer, kind, nothing)
         for batch in batches():
             dice.backward(loss_of(net, batch) * torch.nan)

@@ -102,7 +102,8 @@ class RollFiles:
 
     def describe(self, status: str, error: BaseException | None = None) -> None:
         """Write ``saving_throw.json``; the arguments are those of ``TrainingFiles.describe``."""
-        if self._files is None or self._about is None:
+        files = self._files  # which other dice may take at any time, in another thread
+        if files is None or self._about is None:
             return
         throw, settings, facts = self._about
         newest = self._rolls.recent[-1] if self._rolls.recent else None
@@ -111,7 +112,7 @@ class RollFiles:
             "steps": self._rolls.since if newest is None else newest.step + 1,
         }
         description = {**facts, **progress, **describe_dice(throw, settings, self._rolls)}
-        self._files.describe(status, description, error)
+        files.describe(status, description, error)
 
     def leave(self) -> None:
         """Let go of the files, after ``write``."""

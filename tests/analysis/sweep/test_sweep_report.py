@@ -3,10 +3,10 @@ import csv
 import io
 import math
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -371,13 +371,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
-def test_a_thousand_runs_take_less_than_20_seconds_and_a_gigabyte(tmp_path, make_sweep):
+def test_a_thousand_runs_take_less_than_20_seconds_of_a_core_and_a_gigabyte(tmp_path, make_sweep):
     count = make_sweep(tmp_path / "s", thresholds=range(1, 20, 2), seeds=range(8))
     assert count > 1000
     command = [sys.executable, "-W", "error", "-c", PROGRAM, "report", str(tmp_path / "s")]
-    begun = time.perf_counter()
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert time.perf_counter() - begun < 20
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Its own time: other processes may have most of the clock's.
+    assert ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime < 20
     assert (done.returncode, done.stderr) == (0, "")
     *_, page, kibibytes = done.stdout.splitlines()
     assert int(kibibytes) < 1 << 20
