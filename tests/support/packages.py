@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
+WITH_TESTS = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+"""Environment variables of a process that has the helpers of the tests."""
 
 
 def install(folder: Path, *packages: str) -> dict[str, str]:
@@ -22,8 +24,7 @@ def install(folder: Path, *packages: str) -> dict[str, str]:
     command = [*pip, "--no-deps", "--target", str(folder), *packages]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    paths = os.pathsep.join((str(folder), str(TESTS)))
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    return {**WITH_TESTS, "PYTHONPATH": os.pathsep.join((str(folder), str(TESTS)))}
 
 
 def run(command: Sequence[str | Path], *, check: bool = True, **settings: Any) -> Any:
