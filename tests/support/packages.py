@@ -14,14 +14,19 @@ WITH_TESTS = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
 """Environment variables of a process that has the helpers of the tests."""
 
 
-def install(folder: Path, *packages: str) -> dict[str, str]:
-    """Install packages, and nothing that they need, on top of this environment.
+def install(folder: Path, *packages: str, alone: bool = True) -> dict[str, str]:
+    """Install packages on top of this environment, without touching it.
+
+    Args:
+        folder: Where they go.
+        *packages: What pip is told.
+        alone: Whether what they need is in this environment already.
 
     Returns:
         The environment variables of a process that has them, and the helpers of the tests.
     """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command = [*pip, "--no-deps", "--target", str(folder), *packages]
+    command = [*pip, *(["--no-deps"] if alone else []), "--target", str(folder), *packages]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return {**WITH_TESTS, "PYTHONPATH": os.pathsep.join((str(folder), str(TESTS)))}
