@@ -32,7 +32,7 @@ HOW_TO_OPEN = """\
     it and run it yourself, in a checkout:
 
     ```bash
-    pip install '.[notebooks]'
+    python -m pip install '.[notebooks]'
     marimo edit docs/{folder}/{name}
     ```
 """

@@ -141,6 +141,7 @@ def expected(threshold):
     return factors, by_hand
 
 
+@pytest.mark.slow
 def test_a_sweep_over_thresholds_trains_as_plain_loops_do(project):
     """The dice's seed is the project's own, by seed_everything."""
     command = ["src/train.py", "-m", "callbacks.dice.throw.threshold=10,15"]
