@@ -26,7 +26,7 @@ from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.resuming import check_changes, check_resume, find_state
-from lightning_dice.rules import Roll, SavingThrow, SettingError
+from lightning_dice.rules import Roll, SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Scope, parameter_names
@@ -102,7 +102,7 @@ class SavingThrowCallback(Callback):
 
     def __init__(
         self,
-        throw: SavingThrow | Mapping[str, Any] | None = None,
+        throw: SavingThrow | ThrowSettings | None = None,
         *,
         granularity: Granularity = "per_accumulation_step",
         target: Target = "gradient",

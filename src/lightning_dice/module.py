@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.choices import check_throw
-from lightning_dice.rules import SavingThrow
+from lightning_dice.rules import SavingThrow, ThrowSettings
 
 _OF_LIGHTNING = (
     "{} is a module of the package lightning; for a Trainer of pytorch_lightning derive it from "
@@ -40,7 +40,7 @@ LightningModule)``.
 
     def __init__(
         self,
-        saving_throw: SavingThrow | Mapping[str, Any] | None = None,
+        saving_throw: SavingThrow | ThrowSettings | None = None,
         seed: int | None = None,
         *args: Any,
         **kwargs: Any,
@@ -98,7 +98,7 @@ class DiceLightningModule(DiceModuleMixin, LightningModule):
 
     def __init__(
         self,
-        saving_throw: SavingThrow | Mapping[str, Any] | None = None,
+        saving_throw: SavingThrow | ThrowSettings | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:

@@ -91,12 +91,11 @@ trainer.train()
 torch.save(list(trainer.model.parameters()), "weights.pt")
 trainer.optimizer
 """
-HELD = pytest.mark.xfail(reason="the traceback that is shown holds dice that nobody can reach")
 CELLS = [
     pytest.param(TRAINER, id="a Trainer"),
-    pytest.param(OWN_LOOP, id="a loop in a function", marks=HELD),
+    pytest.param(OWN_LOOP, id="a loop in a function"),
     pytest.param(GLOBAL_LOOP, id="a loop of the cell"),
-    pytest.param(HUGGINGFACE, id="HuggingFace", marks=HELD),
+    pytest.param(HUGGINGFACE, id="HuggingFace"),
 ]
 
 

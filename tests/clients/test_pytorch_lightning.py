@@ -1,10 +1,12 @@
 """The callback in a Trainer of the package's older name, which many code bases still import."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from lightning_dice import SavingThrowCallback
+from lightning_dice import DiceLightningModule, SavingThrowCallback
+from lightning_dice.module import DiceModuleMixin
 from lightning_dice.records import read_rolls
 from support.by_hand import SEED, THROW, apart, factor, windows
 from support.by_hand import train as by_hand
@@ -12,9 +14,6 @@ from support.toy import Toy, adamw, loader, loss_of, network, same, sgd
 from support.toy import fit as fit_new
 
 pl = pytest.importorskip("pytorch_lightning")
-MINI_BATCH = pytest.param(
-    "per_mini_batch", marks=pytest.mark.xfail(reason="is asked for a parent", raises=ValueError)
-)
 
 
 class Old(pl.LightningModule):
@@ -49,7 +48,7 @@ def fit(folder, factory, callback):
 
 
 @pytest.mark.parametrize("factory", [sgd, adamw])
-@pytest.mark.parametrize("kind", ["gradient", "update", MINI_BATCH])
+@pytest.mark.parametrize("kind", ["gradient", "update", "per_mini_batch"])
 def test_it_trains_as_a_plain_loop_does(kind, factory, tmp_path):
     where = {"granularity": kind} if kind == "per_mini_batch" else {"target": kind}
     callback = SavingThrowCallback(THROW, seed=SEED, **where)
@@ -68,3 +67,40 @@ def test_code_of_both_names_can_train_in_one_process(tmp_path):
     once = {"precision": "64-true", "max_steps": -1, "max_epochs": 1}
     fit_new(new, [callbacks[1]], accumulate_grad_batches=2, **once)
     assert same(old.parameters(), new.parameters())
+
+
+def test_a_single_callback_needs_no_list(tmp_path):
+    callback = SavingThrowCallback(THROW, seed=SEED)
+    settings = {"accelerator": "cpu", "max_steps": 3, "logger": False, "callbacks": callback}
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False}
+    pl.Trainer(**settings, **quiet, enable_model_summary=False).fit(Old(sgd), loader())
+    assert callback.rolls.tally.rolls == 3
+
+
+def test_a_module_brings_its_own_dice_by_the_mixin(tmp_path):
+    class Mine(DiceModuleMixin, Old):
+        pass
+
+    model = Mine(THROW, SEED, factory=sgd)
+    trainer = pl.Trainer(accelerator="cpu", max_steps=4, default_root_dir=tmp_path, logger=False)
+    trainer.fit(model, loader())
+    (callback,) = (one for one in trainer.callbacks if isinstance(one, SavingThrowCallback))
+    assert [record.scale for record in callback.rolls.recent] == [factor(key) for key in range(4)]
+
+
+def test_a_module_of_lightning_is_told_what_to_derive_from(caplog):
+    class Mine(DiceLightningModule):
+        pass
+
+    with caplog.at_level(logging.INFO):
+        model = Mine(THROW)
+    assert "DiceModuleMixin and pytorch_lightning.LightningModule" in caplog.text
+    with pytest.raises(TypeError, match="Mine"):
+        pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit(model, loader())
+
+
+def test_parameters_that_are_chosen_by_name_and_files(tmp_path):
+    callback = SavingThrowCallback(THROW, seed=SEED, scope="tensor", include=["net.0.*"])
+    trainer, _ = fit(tmp_path, sgd, callback)
+    names = {"rolls.csv", "slots.csv", "saving_throw.json", "hparams.yaml"}
+    assert names <= {path.name for path in Path(trainer.log_dir).iterdir()}

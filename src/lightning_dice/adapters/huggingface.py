@@ -22,7 +22,7 @@ from lightning_dice.intercept import intercept
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.records import RollLog
 from lightning_dice.resuming import check_changes
-from lightning_dice.rules import Roll, SavingThrow, SettingError
+from lightning_dice.rules import Roll, SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
@@ -77,7 +77,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
 
     def __init__(
         self,
-        throw: SavingThrow | Mapping[str, Any] | None = None,
+        throw: SavingThrow | ThrowSettings | None = None,
         *,
         granularity: Granularity = "per_accumulation_step",
         target: Target = "gradient",

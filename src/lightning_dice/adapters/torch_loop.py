@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightning_dice.adapters.owners import dice_of
 from lightning_dice.adapters.wrappers import unwrap
 from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
 from lightning_dice.resuming import check_changes
-from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules import SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
@@ -23,7 +23,7 @@ from lightning_dice.training_files import local_folder
 
 def attach(
     optimizer: Optimizer | Sequence[Optimizer],
-    throw: SavingThrow | Mapping[str, Any] | None = None,
+    throw: SavingThrow | ThrowSettings | None = None,
     *,
     granularity: Granularity = "per_accumulation_step",
     target: Target = "gradient",

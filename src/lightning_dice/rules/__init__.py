@@ -15,7 +15,7 @@ from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Outcome, Roll
-from lightning_dice.rules.saving_throw import SavingThrow
+from lightning_dice.rules.saving_throw import SavingThrow, ThrowSettings
 from lightning_dice.rules.scaling import SCALINGS
 from lightning_dice.rules.words import LOW_EFFICIENCY, advice, meaning
 
@@ -34,6 +34,7 @@ __all__ = [
     "Roller",
     "SavingThrow",
     "SettingError",
+    "ThrowSettings",
     "advice",
     "control_arm",
     "meaning",

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError, whole_number
@@ -16,6 +16,15 @@ from lightning_dice.rules.scaling import Factor, Given, Table, check_scaling
 from lightning_dice.rules.values import copied_by_field
 
 Normalize = Literal["none", "mean", "rms"]
+
+
+class ThrowSettings(TypedDict, total=False):
+    """Settings of a saving throw by name, as configurations hold them; all have defaults."""
+
+    die: Die | str
+    threshold: int
+    scaling: str | Sequence[Given]
+    normalize: Normalize
 
 
 class _WithFaces:
