@@ -5,6 +5,8 @@ import json
 import pytest
 
 from lightning_dice.analysis import Run, facts, plots, write_report
+from lightning_dice.analysis.phrases import NBSP
+from lightning_dice.analysis.words import paragraph
 
 PLAIN = {"control": {"name": "plain"}, "metrics": {"val_loss": 1.55}}
 
@@ -71,3 +73,21 @@ def test_a_folder_that_leads_to_itself_has_no_twin(make_run):
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps({**summary, **PLAIN}))
     assert Run.load(folder).twin is None, "and no end of them"
+
+
+@pytest.mark.parametrize(
+    ("metric", "dice", "plain", "told"),
+    [
+        ("val_loss", 2.01, 1.55, "came to 1.55 nats/byte; dice are 0.46 above that."),
+        ("val_loss", 1.5, 1.75, "came to 1.75 nats/byte; dice are 0.25 below that."),
+        ("val_accuracy", 0.9, 0.95, "came to 95.0 %; dice are 5.0 percentage points below that."),
+        # Neighbours in float32, in which metrics are logged.
+        ("val_loss", 1.5, 1.5000001, "came to 1.50 nats/byte; dice are level with that."),
+    ],
+)
+def test_the_paragraph_says_what_dice_cost(make_run, metric, dice, plain, told):
+    task = {"metric": metric, "mode": "min", "unit": "nats/byte"}
+    folder = make_run(task=task, metrics={metric: dice})
+    make_run("run/plain", **{**PLAIN, "task": task, "metrics": {metric: plain}})
+    text = paragraph(Run.load(folder)).replace(NBSP, " ")
+    assert f"The same seed without dice {told}" in text

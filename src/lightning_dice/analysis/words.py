@@ -62,7 +62,7 @@ def paragraph(run: Run) -> str:
     if run.without_dice:
         return " ".join(filter(None, (ending(run), arm(run), result(run))))
     sentences = (ending(run), arm(run), rolling(run), fates(run), rest(run), scale(run), luck(run))
-    return " ".join(filter(None, (*sentences, signal(run), caution(run), result(run))))
+    return " ".join(filter(None, (*sentences, signal(run), caution(run), result(run), cost(run))))
 
 
 def ending(run: Run) -> str:
@@ -213,6 +213,22 @@ def result(run: Run) -> str:
         return f"{came}."
     better = "higher" if run.part("task").get("mode") == "max" else "lower"
     return f"{came}, {standing} ({better} is better)."
+
+
+def cost(run: Run) -> str:
+    """Return what the same seed came to without dice, where it was trained too."""
+    value = finite(run.final(run.metric))
+    plain = None if run.twin is None else finite(run.twin.final(run.metric))
+    if value is None or plain is None:
+        return ""
+    shares = _is_share(run.metric, value) and _is_share(run.metric, plain)
+    gap = abs(value - plain)
+    far = f"{figures(100 * gap, 2)} percentage points" if shares else figures(gap, 2)
+    side = "below" if value < plain else "above"
+    standing = "level with that" if gap <= rounding_error(plain) else f"{far} {side} that"
+    return (
+        f"The same seed without dice came to {shown(run, run.metric, plain)}; dice are {standing}."
+    )
 
 
 def beats_baseline(run: Run) -> bool | None:

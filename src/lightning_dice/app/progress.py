@@ -141,7 +141,7 @@ def _redraws(console: Console) -> bool:
 def _dice(callback: SavingThrowCallback) -> list[Text]:
     rolls, tally = callback.last_roll, callback.rolls.tally
     if all(factor == 1 for factor in callback.throw.factors):  # a control that trains without dice
-        return [Text(f"no dice: every {callback.choices.target} in full")]
+        return [Text("no dice: every update in full")]
     if tally.mean_scale is None:
         return [Text("no roll yet")]
     counts = [
