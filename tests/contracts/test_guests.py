@@ -12,8 +12,10 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
 from lightning_dice import DiceLightningModule, SavingThrow, SavingThrowCallback
+from lightning_dice.adapters.huggingface import SavingThrowTrainerCallback
 from lightning_dice.adapters.torch_loop import attach
 from lightning_dice.rules import SettingError
+from support import hf
 from support.toy import Toy, adamw, fit, loader, loss_of, quiet_trainer, same, sgd
 
 THROW = SavingThrow("d20", threshold=10)
@@ -126,12 +128,16 @@ class TestSettingsByName:
             {"die": "d20", "scaling": "margin"},
         ],
     )
-    def test_every_entry_takes_them(self, given):
+    def test_every_entry_takes_them(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         optimizer = sgd(Toy().parameters())
         with attach(optimizer, given, seed=0) as handle:
             assert handle.settings["die"] == "d20"
         assert SavingThrowCallback(given).throw == THROW
         assert DiceLightningModule(given).saving_throw == THROW
+        assert SavingThrowTrainerCallback(given).choices.throw == THROW
+        trainer = hf.trainer("unused", kind=hf.DiceTrainer, more={"saving_throw": given})
+        assert [dice.choices.throw for dice in trainer._dice] == [THROW]
 
     def test_a_table_of_a_configuration(self):
         given = OmegaConf.create({"die": "d4", "threshold": 2, "scaling": [None, -1, 0.5, 1]})

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from lightning_dice.adapters.handle import DiceHandle
 from lightning_dice.adapters.wrappers import unwrap
-from lightning_dice.choices import Choices, Granularity, Ranks
+from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
 from lightning_dice.intercept import intercept
 from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.records import RollLog
@@ -90,8 +90,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         changes: Sequence[str] = (),
         ordinal: int = 0,
     ) -> None:
-        if throw is None or isinstance(throw, Mapping):
-            throw = SavingThrow(**throw or {})
+        throw = SavingThrow() if throw is None else check_throw(throw)
         self.choices = Choices(
             throw,
             granularity=granularity,
@@ -269,8 +268,8 @@ class DiceTrainerMixin:
 
     Args:
         *args: As of the Trainer.
-        saving_throw: What is rolled for each mini-batch, unless a ``SavingThrowTrainerCallback`` is
-            among the callbacks.
+        saving_throw: The saving throw of each mini-batch, or its settings by name, unless a
+            ``SavingThrowTrainerCallback`` is among the callbacks.
         dice_seed: As ``seed`` of that callback.
         **kwargs: As of the Trainer.
 
@@ -290,13 +289,14 @@ class DiceTrainerMixin:
     def __init__(
         self,
         *args: Any,
-        saving_throw: SavingThrow | None = None,
+        saving_throw: SavingThrow | ThrowSettings | None = None,
         dice_seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if saving_throw is None:
             return
+        saving_throw = check_throw(saving_throw)
         if any(dice.choices.granularity != "per_mini_batch" for dice in self._dice):
             remedy = "both at once would roll twice for one gradient; keep the callback or this"
             raise SettingError("saving_throw", str(saving_throw), remedy)
