@@ -295,6 +295,7 @@ def examples():
     return files, [shlex.split(line) for line in shown.splitlines()]
 
 
+@pytest.mark.timeout(1200)  # a dozen programs, each of which loads Lightning
 def test_the_examples_of_the_page_run(environment, tmp_path):
     files, commands = examples()
     for name, text in files.items():
