@@ -72,7 +72,10 @@ def pytest_collection_finish() -> None:
 def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty current folder for one page."""
     folder = tmp_path_factory.mktemp("page")
-    with contextlib.chdir(folder):
+    # As for a reader who has activated the environment: commands have their short names.
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", programs)
         yield folder
 
 

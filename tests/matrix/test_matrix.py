@@ -51,7 +51,7 @@ class TestTheMatrixCanFail:
         assert self.status(self.CELL) == "exact"
 
     def test_gradients_that_are_not_scaled(self, monkeypatch):
-        monkeypatch.setattr("lightning_dice.steps.scale_gradients", lambda parts: None)
+        monkeypatch.setattr("lightning_dice.scaled_gradients.scale_gradients", lambda parts: None)
         assert self.status(self.CELL) == "wrong"
 
     def test_a_discard_that_zeroes(self, monkeypatch):
@@ -60,7 +60,7 @@ class TestTheMatrixCanFail:
         def zero(parts):
             scale_gradients([(parameters, scale or 0.0) for parameters, scale in parts])
 
-        monkeypatch.setattr("lightning_dice.steps.scale_gradients", zero)
+        monkeypatch.setattr("lightning_dice.scaled_gradients.scale_gradients", zero)
         assert self.status(self.CELL) == "wrong"
 
     def test_a_scaled_gradient_in_place_of_a_scaled_update(self):
@@ -78,7 +78,7 @@ class TestTheMatrixCanFail:
 
         def naive(self, trainer, pl_module, optimizer):
             early(self, trainer, pl_module, optimizer)
-            steps = self._rolling.steps[0]
+            steps = self._attached._rolling.steps[0]
             scale_gradients(steps._rolled())
             steps.next({})
 

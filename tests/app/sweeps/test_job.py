@@ -129,7 +129,9 @@ def test_what_is_refused_says_so(trained, tmp_path):
 
 
 def test_a_control_that_is_refused_says_of_which_saving_throw(trained, tmp_path):
-    with pytest.raises(JobEnded, match="control='plain_mean': d20, threshold 16, margin has mean"):
+    with pytest.raises(
+        JobEnded, match="control='plain_mean': d20, threshold 16, margin has expected scale"
+    ):
         trained("control=plain_mean", "saving_throw.threshold=16")
     told = load(tmp_path / "job")["control"]
     assert told["of"]["threshold"] == 16
@@ -189,7 +191,7 @@ def test_warnings_are_in_the_folder_not_on_the_terminal(trained, tmp_path, capsy
     said = capsys.readouterr()
     assert "warning" not in said.err
     lines = (tmp_path / "job" / "warnings.txt").read_text().splitlines()
-    assert sum("d20, threshold 15, margin: expected step 0.035" in line for line in lines) == 1
+    assert sum("d20, threshold 15, margin: expected scale 0.035" in line for line in lines) == 1
 
 
 def test_which_devices_decides_no_result(composed):
