@@ -30,8 +30,8 @@ def install_command(extra: str, *options: str) -> str:
         *options: More options for pip.
 
     Example:
-        >>> print(install_command("report"))  # doctest: +SKIP
-        .venv/bin/python -m pip install --editable '/home/me/lightning-dice[report]'
+        >>> "install" in install_command("report")
+        True
     """
     pip = [sys.executable, "-m", "pip", "install"]
     if find_spec("pip") is None:  # as in environments that uv has made
