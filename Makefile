@@ -12,8 +12,8 @@ help: ## say what there is
 
 # Threads that wait by spinning cost a busy machine most of its time.
 demo: export OMP_WAIT_POLICY = PASSIVE
-demo: $(VENV)/installed ## train a small GPT on real text, with a d20 and without, two minutes
-	$(BIN)/lightning-dice-train trajectory=32 twin=true
+demo: $(VENV)/installed ## train a small GPT on real text, with a d20 and without, three minutes
+	$(BIN)/lightning-dice-train trainer.max_steps=800 trajectory=32 twin=true
 
 sweeps: $(VENV)/installed-sweeps ## what sweeps and their reports need
 
