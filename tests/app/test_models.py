@@ -76,15 +76,19 @@ class TestGPT:
             GPT(**{**SMALL, "dropout": 0.0, setting: value})
 
 
-def models():
-    return [
-        LanguageModel(**SMALL, dropout=0.0, warmup=0.1, optimizer=adam),
-        classifier(channels=4),
-        classifier(channels=4, side=12, hidden=8),
-    ]
+MODELS = {
+    "text": lambda: LanguageModel(**SMALL, dropout=0.0, warmup=0.1, optimizer=adam),
+    "images": lambda: classifier(channels=4),
+    "larger images": lambda: classifier(channels=4, side=12, hidden=32),
+}
 
 
-@pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
+@pytest.fixture(params=MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return MODELS[request.param]()
+
+
 class TestTaskModels:
     def batch(self, model):
         generator = torch.Generator().manual_seed(3)
