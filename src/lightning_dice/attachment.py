@@ -119,7 +119,8 @@ class Attachment:
         self._attach_steps()
 
     def _attach_steps(self) -> None:
-        self._rolling.attach(self._trainer.optimizers, partial(parameter_names, self._module))
+        names = partial(parameter_names, self._module)
+        self._rolling.attach(self._trainer.optimizers, names, lambda: (self._step, self._batch))
         for steps in self._rolling.steps:
             if steps.copies:
                 rank_zero_info(steps.note)

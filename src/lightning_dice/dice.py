@@ -76,10 +76,12 @@ class Dice:
         self.newest = rolls or self.newest
         return rolls
 
-    def discards(self, key: int, *, optimizer: int = 0, slots: Collection[int] = (0,)) -> bool:
-        """Whether every roll of ``key`` is a discard, without rolling: nothing is recorded."""
+    def scales(
+        self, key: int, *, optimizer: int = 0, slots: Collection[int] = (0,)
+    ) -> list[float | None]:
+        """Return the scales of ``key``, one per slot, without rolling: nothing is recorded."""
         roller = self._roller(optimizer)
-        return len(slots) > 0 and all(roller.roll(key, slot).discard for slot in slots)
+        return [roller.roll(key, slot).scale for slot in slots]
 
     def _roller(self, optimizer: int) -> Roller:
         roller = self._rollers.get(optimizer)

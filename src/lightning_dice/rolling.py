@@ -20,6 +20,9 @@ from lightning_dice.steps import ScaledSteps
 from lightning_dice.watch import Watch
 from lightning_dice.windows import Windows
 
+Place = tuple[int, int]
+"""How far training is: optimizer steps completed, and mini-batches before the one at hand."""
+
 
 class Rolling:
     """Rolls for the optimizer steps or the mini-batches of one training.
@@ -79,19 +82,31 @@ class Rolling:
             return newest[self._replica]
         return newest[0] if self._choices.scope == "model" else list(newest)
 
-    def attach(self, optimizers: Sequence[Optimizer], names: NameSource) -> None:
+    def attach(
+        self,
+        optimizers: Sequence[Optimizer],
+        names: NameSource,
+        place: Callable[[], Place | None] = lambda: None,
+    ) -> None:
         """Scale the steps of ``optimizers``, and of no others.
 
         Args:
             optimizers: Those of the training, in an order that stays.
             names: Gives the names of parameters, for ``include`` and ``exclude``; it is asked again
                 when parameters have joined.
+            place: Gives how far training is when an optimizer's step begins, if that is known: what
+                is going to be rolled can then be foreseen.
         """
         self.detach()
         choices = self._choices
         self.steps = [
-            ScaledSteps(o, choices.target, SlotTable(o, choices.scope, names, choices.chosen))
-            for o in optimizers
+            ScaledSteps(
+                optimizer,
+                choices.target,
+                SlotTable(optimizer, choices.scope, names, choices.chosen),
+                partial(self._foresee, index, place),
+            )
+            for index, optimizer in enumerate(optimizers)
         ]
         self.watch = Watch(optimizers, partial(_any_busy, weakref.WeakSet(self.steps)))
         weakref.finalize(self, self.watch.close)  # also of a loop that ends without a word
@@ -118,7 +133,8 @@ class Rolling:
         """
         steps = self.steps[index]
         slots = steps.slots()
-        if not self._dice.discards(step, optimizer=index, slots=slots):
+        scales = self._dice.scales(step, optimizer=index, slots=slots)
+        if not scales or any(scale is not None for scale in scales):
             return False
         # What is not rolled for is trained as always.
         rolled = {parameter for own in slots.values() for parameter in own}
@@ -147,6 +163,22 @@ class Rolling:
     def discarded(self, index: int, *, step: int, batch: int) -> bool | None:
         """Whether no mini-batch was kept for this step; ``None`` if none was rolled for it."""
         return self._windows.discarded(step, batch, index)
+
+    def _foresee(
+        self, index: int, place: Callable[[], Place | None]
+    ) -> dict[int, float | None] | None:
+        """Return what will be rolled for a step of an optimizer that begins, by slot."""
+        where = place()
+        if where is None:
+            return None
+        step, batch = where
+        if self._per_mini_batch:
+            scales = self._dice.scales(batch, slots=range(self._replicas))
+            gone = all(scale is None for scale in scales)
+            return {0: None} if self._windows.foresees(step, batch, index, gone) else None
+        slots = self.steps[index].slots()
+        scales = self._dice.scales(step, optimizer=index, slots=slots)
+        return dict(zip(slots, scales, strict=True))
 
     def forget(self) -> None:
         """Drop what was rolled for a step that was not made."""

@@ -5,18 +5,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
+import torch
 from torch.optim import Optimizer
 
+from lightning_dice.closures import closure_of, evaluated, followed, with_closure
 from lightning_dice.gradients import Parts, scale_gradients
 from lightning_dice.intercept import intercept, untraced
 from lightning_dice.rules import SettingError
-from lightning_dice.scaled_gradients import Discarded, ScaledGradients
+from lightning_dice.scaled_gradients import ScaledGradients, keeps_apart
 from lightning_dice.scope import Slots
 from lightning_dice.stages import clears_gradients, stages_of
+from lightning_dice.step_hooks import StepHook, call_hooks
 from lightning_dice.updates import ScaledDifference, ScaledLearningRates, rides_on_learning_rate
 
 Target = Literal["gradient", "update"]
+
+Scales = Mapping[int, float | None]
+"""What was rolled, by slot; ``None`` is a discard."""
+
+_innermost: WeakKeyDictionary[Optimizer, ReferenceType[ScaledSteps]] = WeakKeyDictionary()
+"""The first that scales an optimizer's steps; those of further saving throws are around it."""
 
 _UNROLLED = (
     "an optimizer made a step that nothing was rolled for, and it was applied in full; in a "
@@ -53,10 +63,16 @@ class ScaledSteps:
     applied by the last hook before the step; the optimizer computes; the first hook after the step
     finishes the effect; it is released.
 
+    A step whose gradients are all discarded is not made, unless it is one of torch's optimizers,
+    which leave parameters without gradients alone. Then the closure alone is evaluated: an
+    optimizer may count, move weights or change a learning rate before and after.
+
     Args:
         optimizer: The optimizer.
         target: What is scaled.
         slots: The parameters that are rolled for, by slot; read anew in every step.
+        foresee: Tells what will be rolled for the step that begins, where that is known; ``next``
+            still says what was.
 
     Example:
         >>> import torch
@@ -71,11 +87,21 @@ class ScaledSteps:
         >>> steps.remove()
     """
 
-    def __init__(self, optimizer: Optimizer, target: Target, slots: Callable[[], Slots]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        target: Target,
+        slots: Callable[[], Slots],
+        foresee: Callable[[], Scales | None] = lambda: None,
+    ) -> None:
         self.optimizer = optimizer
         self.target = target
         self.copies = target == "update" and not rides_on_learning_rate(optimizer)
         self.slots = slots
+        self._foresee = foresee
+        self._may_be_skipped = target == "gradient" and not keeps_apart(optimizer)
+        if self._innermost is None:
+            _innermost[optimizer] = ref(self)
         self._parts: Parts | None = None  # what was rolled for the next step
         self._warned = False
         self._depth = 0  # a step that calls its base class's has hooks for both
@@ -84,8 +110,8 @@ class ScaledSteps:
         self._waits = False  # for the last hook before the step, as there is no closure
         self._hooks: list[Any] = []
         if getattr(type(optimizer).step, "hooked", False):  # torch has put its hooks into the class
-            self._hooks.append(optimizer.register_step_pre_hook(_Hook(optimizer, self._before)))
-            self._hooks.append(optimizer.register_step_post_hook(_Hook(optimizer, self._after)))
+            self._hooks.append(optimizer.register_step_pre_hook(StepHook(optimizer, self._before)))
+            self._hooks.append(optimizer.register_step_post_hook(StepHook(optimizer, self._after)))
         self._restore = [intercept(optimizer, "step", self._step)]
         self.busy = False  # a step is being made, by whatever name
         self._left_out = False  # the step that is made in stages
@@ -103,16 +129,13 @@ class ScaledSteps:
             "rate, so weights that are rolled for are copied in every step"
         )
 
-    def next(self, scales: Mapping[int, float | None] | None) -> None:
+    def next(self, scales: Scales | None) -> None:
         """Scale the next step by ``scales``, by slot; a slot that is not there is left alone.
 
         ``None`` says that nothing was rolled for it, and forgets what was rolled before.
         """
-        if scales is None:
-            self._parts = None
-        else:  # at once, as another saving throw may have the optimizer's groups split later
-            slots = self.slots() if scales else {}
-            self._parts = [(slots[slot], s) for slot, s in scales.items() if slot in slots]
+        # At once, as another saving throw may have the optimizer's groups split later.
+        self._parts = self._by_parameters(scales)
 
     def remove(self) -> None:
         """Leave the optimizer as it was."""
@@ -120,6 +143,8 @@ class ScaledSteps:
             restore()
         for hook in self._hooks:
             hook.remove()
+        if self._innermost is self:
+            del _innermost[self.optimizer]
 
     def _rolled(self) -> Parts:
         if self._parts is not None:
@@ -130,9 +155,26 @@ class ScaledSteps:
             self._warned = True
         return []
 
-    def _begin(self) -> Effect:
+    @property
+    def _innermost(self) -> ScaledSteps | None:
+        first = _innermost.get(self.optimizer)
+        return None if first is None else first()
+
+    def _by_parameters(self, scales: Scales | None) -> Parts | None:
+        if scales is None:
+            return None
+        slots = self.slots() if scales else {}
+        return [(slots[slot], scale) for slot, scale in scales.items() if slot in slots]
+
+    def _known(self) -> Parts | None:
+        """Return what was rolled for the step that begins, or will be, where that is known."""
+        if self._parts is None and self._may_be_skipped:
+            return self._by_parameters(self._foresee())
+        return self._parts
+
+    def _begin(self, known: Parts | None) -> Effect:
         if self.target == "gradient":
-            return ScaledGradients(self.optimizer, self._rolled, self._parts)
+            return ScaledGradients(self.optimizer, self._rolled, known)
         if self.copies:
             parameters = [p for slot in self.slots().values() for p in slot]
             return ScaledDifference(parameters, self._rolled)
@@ -141,10 +183,35 @@ class ScaledSteps:
     def _step(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.busy:  # within the last of several stages
             return inner(*args, **kwargs)
-        effect = self._effect = self._begin()
         self.busy = True
-        args, kwargs, found = _after_closure(effect.apply, args, kwargs)
-        self._waits, self._depth = not found, 0
+        try:
+            known = self._known()
+            # A further saving throw inside has to see every step.
+            if self._discards_all(known) and self._innermost is self:
+                closure = closure_of(args, kwargs)
+                result = None if closure is None else _with_gradients(closure)
+                if self._discards_all(self._parts):
+                    self._skip(args, kwargs)
+                    return result
+                if closure is not None:  # something else was rolled than was to be expected
+                    known, again = self._parts, evaluated(closure, result)
+                    args, kwargs = with_closure(args, kwargs, closure, again)
+            return self._make(inner, known, args, kwargs)
+        finally:
+            self.busy, self._effect, self._parts = False, None, None
+
+    def _make(
+        self,
+        inner: Callable[..., Any],
+        known: Parts | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        effect = self._effect = self._begin(known)
+        closure = closure_of(args, kwargs)
+        if closure is not None:
+            args, kwargs = with_closure(args, kwargs, closure, followed(closure, effect.apply))
+        self._waits, self._depth = closure is None, 0
         try:
             if self._hooks:
                 self._be_nearest()
@@ -154,13 +221,20 @@ class ScaledSteps:
             if self._effect is not None:  # no hook did
                 effect.finish()
             return result
-        except Discarded as discarded:
-            for hook in tuple(getattr(self.optimizer, "_optimizer_step_post_hooks", {}).values()):
-                hook(self.optimizer, args, kwargs)  # somebody may count on one for every step
-            return discarded.result
         finally:
             effect.release()
-            self.busy, self._effect, self._parts = False, None, None
+
+    def _skip(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Do what goes with a step, around none.
+
+        Somebody may count on a hook for every step, and torch's schedulers warn of a first step
+        that was not made.
+        """
+        optimizer: Any = self.optimizer
+        optimizer._opt_called = True
+        call_hooks(getattr(optimizer, "_optimizer_step_pre_hooks", {}), optimizer, args, kwargs)
+        scale_gradients(self._rolled())
+        call_hooks(getattr(optimizer, "_optimizer_step_post_hooks", {}), optimizer, args, kwargs)
 
     def _first(self, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make the first of several stages, which moves the weights to where they do not stay.
@@ -170,12 +244,12 @@ class ScaledSteps:
         """
         if self.busy:  # within a step that goes through all stages
             return inner(*args, **kwargs)
-        self._left_out = self._discards_all()
+        self._left_out = self._discards_all(self._parts)
         if self._left_out:
             if clears_gradients(args, kwargs):
                 self.optimizer.zero_grad()
             return None
-        self._staged = self._begin()
+        self._staged = self._begin(self._parts)
         self.busy = True
         try:
             return inner(*args, **kwargs)
@@ -189,7 +263,7 @@ class ScaledSteps:
         """Make the last of several stages, from gradients that are final now."""
         if self.busy:
             return inner(*args, **kwargs)
-        effect, self._staged = self._staged or self._begin(), None
+        effect, self._staged = self._staged or self._begin(self._parts), None
         self.busy = True
         try:
             if self._left_out:
@@ -199,18 +273,16 @@ class ScaledSteps:
             result = inner(*args, **kwargs)
             effect.finish()
             return result
-        except Discarded:
-            return None
         finally:
             effect.release()
             self.busy, self._left_out, self._parts = False, False, None
 
-    def _discards_all(self) -> bool:
-        """Whether no gradient is to reach the optimizer."""
-        if self.target != "gradient" or not self._parts:
+    def _discards_all(self, parts: Parts | None) -> bool:
+        """Return whether no gradient is to reach an optimizer that might step without any."""
+        if not self._may_be_skipped or not parts or all(scale is not None for _, scale in parts):
             return False
         kept = {p for group in self.optimizer.param_groups for p in group["params"]}
-        for parameters, scale in self._parts:
+        for parameters, scale in parts:
             if scale is None:
                 kept.difference_update(parameters)
         return not any(p.requires_grad for p in kept)
@@ -240,49 +312,7 @@ class ScaledSteps:
             self._effect = None
 
 
-class _Hook:
-    """A hook of one optimizer, which does nothing in a copy of it.
-
-    The optimizers of torch leave hooks out of their copies. Others may copy all that they have.
-    """
-
-    def __init__(self, optimizer: Optimizer | None, call: Callable[[], None] | None) -> None:
-        self._optimizer = optimizer
-        self._call = call
-
-    @untraced
-    def __call__(self, optimizer: Optimizer, *_: Any) -> None:
-        if self._call is not None and optimizer is self._optimizer:
-            self._call()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Hook, (None, None)
-
-
-def _after_closure(
-    apply: Callable[[], None], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """The arguments with ``apply`` called after each call of the closure, if they have one.
-
-    Most optimizers take it first and call it ``closure``; it is the first that can be called.
-    """
-
-    def followed(closure: Callable[[], Any]) -> Callable[[], Any]:
-        def evaluate() -> Any:
-            result = closure()
-            try:
-                apply()
-            except Discarded as discarded:
-                discarded.result = result
-                raise
-            return result
-
-        return evaluate
-
-    for place, given in enumerate(args):
-        if callable(given):
-            return (*args[:place], followed(given), *args[place + 1 :]), kwargs, True
-    for name, given in kwargs.items():
-        if callable(given):
-            return args, {**kwargs, name: followed(given)}, True
-    return args, kwargs, False
+def _with_gradients(closure: Callable[[], Any]) -> Any:
+    """Evaluate a closure as optimizers do, whoever steps them without gradients."""
+    with torch.enable_grad():
+        return closure()

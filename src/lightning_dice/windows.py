@@ -45,3 +45,18 @@ class Windows:
         answer = self._last_kept <= before
         self._last_step[optimizer] = step, batch, answer
         return answer
+
+    def foresees(self, step: int, batch: int, optimizer: int, discard: bool) -> bool:
+        """Whether nothing will be kept for the step ``step``, before ``batch`` is computed.
+
+        Args:
+            step: As in ``discarded``, as are the following.
+            batch: The mini-batch at hand, which may have been rolled for or not.
+            optimizer: Which of the optimizers.
+            discard: What will become of ``batch``.
+        """
+        last_step, last_batch, answer = self._last_step.get(optimizer, (-1, -1, False))
+        if step == last_step:
+            return answer
+        kept = self._last_kept > min(last_batch, batch - 1)
+        return not kept and discard

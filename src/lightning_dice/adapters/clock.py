@@ -31,6 +31,11 @@ class Clock:
         """The mini-batch at hand, or the last one; a loop that reports none has one per step."""
         return self.step if self.batch is None else max(0, self.batch - 1)
 
+    @property
+    def coming(self) -> tuple[int, int]:
+        """Steps completed, and the mini-batch that the closure of a step evaluates."""
+        return self.step, self.step if self.batch is None else self.batch
+
     def begin_mini_batch(self) -> None:
         """Count a mini-batch."""
         self.batch = (self.batch or 0) + 1

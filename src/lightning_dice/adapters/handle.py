@@ -262,7 +262,7 @@ class DiceHandle:
         self._driver = Driver(
             self._given, self._optimizers, self._scaler, self._rolling, self._clock, self._open
         )
-        self._rolling.attach(self._optimizers, self._names)
+        self._rolling.attach(self._optimizers, self._names, lambda: self._clock.coming)
         self._driver.attach()
         self._files.about(self._choices.throw, self.settings, self._facts())
         for optimizer in self._optimizers:
