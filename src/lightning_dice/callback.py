@@ -26,6 +26,7 @@ from lightning_dice.metrics.logged import dice_metrics
 from lightning_dice.ranks import check_same, gather, optimizer_settings, training_settings
 from lightning_dice.records import RollLog, RollRecord
 from lightning_dice.resuming import check_changes, check_resume, find_state
+from lightning_dice.roll_call import absent, check_present
 from lightning_dice.rules import Roll, SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.words import advice, meaning
@@ -145,6 +146,7 @@ class SavingThrowCallback(Callback):
         self._attachment: Attachment | None = None
         self._files: TrainingFiles | None = None
         self._logged: LoggedSettings | None = None
+        self._agreed = False  # what all ranks have
         self._starts = False  # with the next mini-batch
 
     # -- what it is ---------------------------------------------------------------------------
@@ -171,7 +173,7 @@ class SavingThrowCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         state = vars(self).copy()
         state["_last_roll"] = self.last_roll
-        for name in ("_attachment", "_files", "_logged", "_starts"):
+        for name in ("_attachment", "_files", "_logged", "_agreed", "_starts"):
             del state[name]
         return state
 
@@ -242,24 +244,40 @@ class SavingThrowCallback(Callback):
             return
         siblings = _saving_throws(trainer)
         self._ordinal = siblings.index(self)
+        if self.choices.seed is None and batches_done(trainer) == 0:
+            self.seed = None
+        # First of all: a rank that stops where others go on leaves them waiting.
+        self._agreed = not absent(self._purpose("setup"), trainer.world_size, seconds=5)
+        if self._agreed:
+            self._agree(trainer)
+        granularities = [callback.choices.granularity for callback in siblings]
+        check_setup(self.choices, granularities, trainer, pl_module)
+
+    def _purpose(self, stage: str) -> str:
+        return f"{stage} of saving throw {self._ordinal}"
+
+    def _agree(self, trainer: Trainer) -> None:
+        """Refuse ranks that differ, and take the seed that all of them share."""
         drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
         mine = {
             **self.choices.settings(),
             "skip_discarded": self.choices.skip_discarded,
             "changes": self.changes,
         }
-        # First of all: a rank that stops where others go on leaves them waiting.
         ranks = gather((mine, training_settings(trainer), drawn), trainer.world_size)
         check_same([own for own, _, _ in ranks])
         check_same([training for _, training, _ in ranks])
-        granularities = [callback.choices.granularity for callback in siblings]
-        check_setup(self.choices, granularities, trainer, pl_module)
-        if self.choices.seed is None and (self.seed is None or batches_done(trainer) == 0):
+        if self.seed is None:
             self.seed = ranks[0][2]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._detach()
+        # All ranks have just set up their model together, so that none of them comes much later.
+        what, purpose = type(self).__name__, self._purpose("start")
+        check_present("callbacks", what, purpose, trainer.world_size)
+        if not self._agreed:
+            self._agree(trainer)
         check_same(gather(optimizer_settings(trainer.optimizers), trainer.world_size))
         caution = advice(self.throw)
         if caution is not None:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from lightning_dice.adapters.owners import dice_of
 from lightning_dice.choices import Choices
 from lightning_dice.ranks import check_same, gather, optimizer_settings
+from lightning_dice.roll_call import check_present
 from lightning_dice.rules import SettingError
 from lightning_dice.rules.errors import whole_number
 from lightning_dice.scope import NameSource
@@ -94,6 +95,9 @@ def agree(
     """Refuse processes that differ, and return the seed that all of them share."""
     drawn = int(os.environ.get("PL_GLOBAL_SEED") or secrets.randbits(32))
     mine = {**choices.settings(), "changes": changes, "ordinal": ordinal}
+    # A loop may do anything before, and on some ranks longer than on others.
+    purpose = f"saving throw {ordinal} of a loop"
+    check_present("attach", "dice for this rank's optimizers", purpose, processes, seconds=60)
     ranks = gather((mine, optimizer_settings(optimizers), drawn), processes)
     check_same([own for own, _, _ in ranks])
     check_same([made for _, made, _ in ranks])
