@@ -194,7 +194,7 @@ class Rolling:
         batch: int,
         zeroed: Iterable[Tensor] | None,
         **kwargs: Any,
-    ) -> None:
+    ) -> float | None:
         """Roll for a mini-batch, and propagate its loss times what was rolled.
 
         Args:
@@ -205,12 +205,17 @@ class Rolling:
             batch: Mini-batches completed so far.
             zeroed: Parameters whose gradients others wait for.
             **kwargs: Passed on.
+
+        Returns:
+            The scale of the mini-batch; ``None`` is a discard.
         """
         self._note_roll()
         # Every rank knows what all of them rolled, so nobody has to be told.
         rolls = self._dice.roll(batch, step=step, batch=batch, slots=range(self._replicas))
         self._windows.rolled(batch, discard=all(roll.discard for roll in rolls))
-        scaled_backward(backward, loss, rolls[self._replica].scale, *args, zeroed=zeroed, **kwargs)
+        scale = rolls[self._replica].scale
+        scaled_backward(backward, loss, scale, *args, zeroed=zeroed, **kwargs)
+        return scale
 
     def _note_roll(self) -> None:
         if self.watch is not None:

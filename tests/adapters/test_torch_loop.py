@@ -167,3 +167,56 @@ class TestClosures:
             assert optimizer.step(closure).item() == wanted, "what it returned"
         expected, _, _ = loop(kind, momentum)
         assert apart(net.parameters(), expected.parameters()) < EXACT
+
+
+LOOKS = {
+    "clips by value": lambda net: torch.nn.utils.clip_grad_value_(net.parameters(), 0.01),
+    "clips by norm": lambda net: torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1),
+    "reads them": lambda net: [p.grad.norm() for p in net.parameters()],
+}
+
+
+class TestGradientsOfADiscardedMiniBatch:
+    """What a loop may do with gradients after every backward pass, it may do after a discard."""
+
+    @pytest.mark.parametrize("every", [1, 2])
+    @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+    def test_a_loop_may_look_at_them(self, look, every):
+        """Held against a loop that adds up each mini-batch's scale times its gradient by hand."""
+        throw = SavingThrow("d4", 2, [None, 1.0, -0.25, None])
+        net, twin = network(), network()
+        optimizer, theirs = adamw(net.parameters()), adamw(twin.parameters())
+        dice = attach(optimizer, throw, granularity="per_mini_batch", seed=1)
+        kept = 0
+        for number, batch in enumerate(data(), 1):
+            dice.backward(loss_of(net, batch))
+            scale = dice.rolls.recent[-1].scale
+            if scale is not None:
+                (loss_of(twin, batch) * scale).backward()
+                kept += 1
+            look(net)
+            if kept:
+                look(twin)
+            if number % every == 0:
+                optimizer.step()
+                if kept:
+                    theirs.step()
+                kept = 0
+                optimizer.zero_grad()
+                theirs.zero_grad()
+            assert same(net.parameters(), twin.parameters())
+        scales = [record.scale for record in dice.rolls.recent]
+        assert scales[0] is None or None in scales[2:], "some window begins with a discard"
+
+    def test_a_parameter_that_no_loss_reaches_stays_without_a_gradient(self):
+        throw = SavingThrow("d4", 2, [None, 1.0, 1.0, None])
+        used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+        optimizer = torch.optim.AdamW([used, unused], lr=0.1, weight_decay=0.5)
+        dice = attach(optimizer, throw, granularity="per_mini_batch", seed=1)
+        while len(dice.rolls.recent) < 24:
+            for _ in range(3):
+                dice.backward(used.sum())
+            optimizer.step()
+            optimizer.zero_grad()
+        assert torch.equal(unused, torch.ones(2))
+        assert not torch.equal(used, torch.ones(2))

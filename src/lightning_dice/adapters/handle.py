@@ -21,6 +21,7 @@ from lightning_dice.adapters.clock import Clock
 from lightning_dice.adapters.driver import Driver
 from lightning_dice.adapters.owners import forget, note
 from lightning_dice.adapters.roll_files import RollFiles
+from lightning_dice.adapters.stand_ins import StandIns
 from lightning_dice.adapters.wrappers import unwrap, unwrap_model
 from lightning_dice.choices import Choices
 from lightning_dice.described import describe_optimizers, describe_versions
@@ -80,6 +81,7 @@ class DiceHandle:
         self._files = RollFiles(self.rolls, written, ordinal, several=choices.scope != "model")
         self._next_batch = 0  # that the file goes on with
         self._clock = Clock()
+        self._stand_ins = StandIns()
         self._failure = last_failure()
         for dice in earlier:
             self._take_the_place_of(dice)
@@ -123,7 +125,8 @@ class DiceHandle:
     ) -> None:
         """Propagate a mini-batch's loss times what is rolled for it; ``loss`` stays the true one.
 
-        A discarded mini-batch adds nothing, even if its loss is NaN. With
+        A discarded mini-batch adds nothing, even if its loss is NaN; where there are no gradients
+        yet, they are zeros until the step, so that the loop can clip or print them. With
         ``granularity="per_accumulation_step"`` this is ``backward(loss)`` and nothing else.
 
         Args:
@@ -150,10 +153,14 @@ class DiceHandle:
             return
         self._open()
         where = {"step": clock.step, "batch": clock.at_hand}
-        waited_for = self._processes > 1 or self._scaler is not None
         groups = (group for o in self._optimizers for group in o.param_groups)
-        zeroed = [p for group in groups for p in group["params"]] if waited_for else None
-        self._rolling.backward(backward, loss, *args, **where, zeroed=zeroed, **kwargs)
+        parameters = [p for group in groups for p in group["params"]]
+        waited_for = self._processes > 1 or self._scaler is not None
+        zeroed = parameters if waited_for else None
+        self._stand_ins.take_back()
+        scale = self._rolling.backward(backward, loss, *args, **where, zeroed=zeroed, **kwargs)
+        if scale is None:
+            self._stand_ins.give(parameters)
         if clock.stepping is not None:
             self._rolling.before_step(clock.stepping, **where)
 
@@ -269,6 +276,7 @@ class DiceHandle:
             note(optimizer, self._ordinal, self)
 
     def _detach(self) -> None:
+        self._stand_ins.take_back()
         self._driver.remove()
         for optimizer in self._optimizers:
             forget(optimizer, self._ordinal, self)
