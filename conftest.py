@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import logging
 import os
 import shlex
 import subprocess
@@ -60,6 +61,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         sys.settrace(tracer)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Give other packages their level of logging back, which the application lowers for good.
+
+    A test that calls the application in its own process would decide what later ones can see.
+    """
+    names = ("lightning", "lightning.pytorch", "lightning.fabric", "hydra.utils")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def pytest_collection_finish() -> None:
