@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,15 @@ class WholeFiles(TorchCheckpointIO):
 
     Lightning's own writes into the system's folder for temporary files, from which a move may be a
     copy that is cut short.
+
+    While training is on, the move waits until the other files of the run have all that came before
+    the checkpoint: ``held`` and ``publish``.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drafts: dict[Path, Path] = {}
+        self._holds = False
 
     @override
     def save_checkpoint(
@@ -42,10 +51,33 @@ class WholeFiles(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(place)
         except BaseException:
             draft.unlink(missing_ok=True)  # it takes room that is short
             raise
+        self._drafts[place] = draft
+        if not self._holds:
+            self.publish()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Leave what is saved within beside its place."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+
+    def publish(self) -> None:
+        """Move what was saved to its place."""
+        for place, draft in self._drafts.items():
+            draft.replace(place)
+        self._drafts.clear()
+
+    def discard(self) -> None:
+        """Delete what was saved and has not been published."""
+        for draft in self._drafts.values():
+            draft.unlink(missing_ok=True)
+        self._drafts.clear()
 
 
 class RandomState(Callback):
@@ -114,7 +146,8 @@ class WholeWindows(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._waits = _gathers(trainer)
         if not self._waits:
-            super().on_validation_end(trainer, pl_module)
+            with _files(trainer).held():
+                super().on_validation_end(trainer, pl_module)
 
     @override
     def on_train_batch_end(
@@ -126,18 +159,21 @@ class WholeWindows(ModelCheckpoint):
         batch_idx: int,
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self._waits:
+        if self._waits and not _validates(trainer):
             self.on_validation_end(trainer, pl_module)
 
 
 class LastCheckpoint(WholeWindows):
-    """Saves ``last.ckpt`` after every validation, and where training ends between two.
+    """Saves ``last.ckpt`` after every validation, and where training ends.
 
     After every epoch if there is nothing to validate on.
 
     Lightning's ``save_last`` saves only where a better checkpoint was saved. At the end this saves
     while training is still on: what Lightning saves after ``fit`` counts a batch too many when it
     goes on.
+
+    A checkpoint is in its place from the next mini-batch on, or from the end of training: by then
+    all other files have what came before it.
 
     Args:
         folder: Where checkpoints are.
@@ -146,24 +182,44 @@ class LastCheckpoint(WholeWindows):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Path(LAST).stem)
         self._folder = folder
+        self._trainer: Trainer | None = None
+        self._stepped: int | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        self._trainer = trainer
         if trainer.is_global_zero:
             for draft in self._folder.glob(f"*{DRAFT}"):
                 draft.unlink()  # of a run that was killed while it saved
 
     @override
+    def state_dict(self) -> dict[str, Any]:
+        assert self._trainer is not None, "setup comes first"
+        # A checkpoint is made where a step is completed, which Lightning counts a little later.
+        stepped = self._trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+        return {**super().state_dict(), "stepped": stepped}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._stepped = state_dict.get("stepped")
+
+    @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        _files(trainer).publish()
         epochs = trainer.fit_loop.epoch_progress
         if epochs.total.ready == epochs.total.completed:
             # Lightning forgets to begin an epoch where it goes on from the last batch of another,
             # and would be an epoch behind when it goes on once more.
             epochs.increment_ready()
             epochs.increment_started()
+        if self._stepped is not None:
+            # Lightning finds this out from where validations fall, which may have changed.
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
+            self._stepped = None
 
     @override
     def on_train_batch_end(
@@ -178,6 +234,18 @@ class LastCheckpoint(WholeWindows):
             over = trainer.fit_loop.epoch_loop._num_ready_batches_reached()
             self._waits |= ends(trainer) or (over and not trainer.enable_validation)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        _files(trainer).publish()
+
+    @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        _files(trainer).discard()
 
 
 def ends(trainer: Trainer) -> bool:
@@ -195,6 +263,12 @@ def _validates(trainer: Trainer) -> bool:
     """Whether a validation follows this mini-batch."""
     loop = trainer.fit_loop
     return loop._data_fetcher is None or loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
+def _files(trainer: Trainer) -> WholeFiles:
+    files = trainer.strategy.checkpoint_io
+    assert isinstance(files, WholeFiles), "build_trainer gives it to the Trainer"
+    return files
 
 
 def _gathers(trainer: Trainer) -> bool:

@@ -172,7 +172,8 @@ def _train(job: Job, plan: _Plan) -> Summary:
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     last = LastValidation()
-    callbacks[:0] = [SameEverywhere(config, next_step), last]
+    last.join(callbacks)
+    callbacks.insert(0, SameEverywhere(config, next_step))
 
     metrics: dict[str, float] = {}
 
@@ -202,11 +203,10 @@ def _train(job: Job, plan: _Plan) -> Summary:
     record("running")
     try:
         trainer.fit(model, data, ckpt_path=checkpoint)
+        metrics.update(_plain_metrics(last.metrics()))
         if last.is_due(trainer):
-            metrics.update(_metrics(trainer))  # A validation forgets the metrics of training.
-            # The last step may lie between two validations, or none was left to make.
             trainer.validate(model, data, verbose=False)
-        metrics.update(_metrics(trainer))
+            metrics.update(_plain_metrics(last.metrics()))
         if metric.name not in metrics and trainer.limit_val_batches:  # 0: none was wanted
             remedy = f"was never logged; what was: {', '.join(sorted(metrics)) or 'nothing'}"
             raise SettingError("metric.name", metric.name, remedy)
@@ -256,9 +256,5 @@ def _describe_baseline(plan: _Plan) -> dict[str, Any] | None:
     return None
 
 
-def _metrics(trainer: Trainer) -> dict[str, float]:
-    return _plain_metrics(trainer.callback_metrics)
-
-
-def _plain_metrics(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+def _plain_metrics(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if not name.startswith("dice")}
