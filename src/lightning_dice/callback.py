@@ -206,8 +206,9 @@ class SavingThrowCallback(Callback):
             self.seed = state_dict["settings"]["seed"]
         differ = check_resume(self.settings, state_dict["settings"], self.changes)
         self._changed = bool(differ)
-        if not differ:  # otherwise its counts are of other odds
-            self.rolls.load_state_dict(state_dict)
+        # Its counts are of other odds where settings differ.
+        self.rolls.load_state_dict(state_dict, counts=not differ)
+        if not differ:
             self.left_out = state_dict.get("left_out", 0)
 
     @override

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import zlib
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ HISTORY = 1000
 """Records kept in memory; the file keeps them all."""
 PENDING = 2048
 """Records held back before they are written: opening a file costs more than a training step."""
+_MOVE = "move the file away to go on in a new one"
+_MOVE_BOTH = "move it and the saving_throw.json beside it away to go on in new files"
 
 
 class RollRecord(NamedTuple):
@@ -112,11 +116,28 @@ class Tally:
         return self.scale_sum / self.rolls if self.rolls else None
 
 
+class Extent(NamedTuple):
+    """How much of a file belongs to a training state, and what it says.
+
+    Attributes:
+        rows: How many rows, without the header.
+        checksum: CRC-32 of their text.
+    """
+
+    rows: int = 0
+    checksum: int = 0
+
+    def and_then(self, text: str) -> Extent:
+        """Return the extent with more rows, given as they are in the file."""
+        return Extent(self.rows + text.count("\n"), zlib.crc32(text.encode(), self.checksum))
+
+
 class RollLog:
     """Keeps rolls: tallies, a bounded history, and a file where there is a folder for one.
 
     Memory does not grow with the run. The file is only ever appended to; ``open`` makes it say
-    what the training state says before anything is added.
+    what the training state says before anything is added. That state knows how many rows the file
+    had, and their checksum, so that a file that lost or gained rows is not gone on with.
 
     Args:
         history: Records kept in memory.
@@ -134,6 +155,9 @@ class RollLog:
         self._pending: list[RollRecord] = []
         self.tally = Tally()
         self.since = 0
+        self._written = Extent()
+        self.expected: Extent | None = None
+        """What the file comes to that the next ``open`` goes on with, where a state says it."""
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy counts on by itself; two that append to one file would mix their rows.
@@ -179,19 +203,31 @@ class RollLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and next_batch == 0:
                 path.rename(_free_name(path))
-            counted = self.tally.rolls
-            kept = _rolls_before(path, next_batch, next_step, counted) if path.exists() else ()
+            kept = self._kept(path, next_batch, next_step)
             # Replaced in one piece: a crash leaves the old file or the new one.
             draft = path.with_name(path.name + ".part")
             try:
+                written = Extent()
                 with draft.open("w", newline="", encoding="utf-8") as file:
-                    _write_rows(file, chain([RollRecord._fields], kept))
+                    _write_rows(file, [RollRecord._fields])
+                    for line in kept:
+                        file.write(line)
+                        written = written.and_then(line)
                 draft.replace(path)
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(path, error) from error
-        self.path = path
+        self.path, self._written, self.expected = path, written, None
+
+    def _kept(self, path: Path, next_batch: int, next_step: int) -> Iterator[str]:
+        """The lines of ``path`` that training goes on after."""
+        if not path.exists():
+            return iter(())
+        if self.expected is not None:
+            return rows_of(path, self.expected, _MOVE_BOTH)
+        rolls = _rolls_before(path, next_batch, next_step, self.tally.rolls)
+        return (_text([roll]) for roll in rolls)
 
     def flush(self) -> None:
         """Write what is pending.
@@ -207,6 +243,7 @@ class RollLog:
             try:
                 with self.path.open("a", newline="", encoding="utf-8") as file:
                     _write_rows(file, self._pending)
+                self._written = self._extent()
             except OSError:
                 os.truncate(self.path, size)  # a full disk takes half a row
                 raise
@@ -224,16 +261,29 @@ class RollLog:
         self._pending.clear()
         self.path = None
 
+    def _extent(self) -> Extent:
+        """What the file comes to with what is pending."""
+        return self._written.and_then(_text(self._pending))
+
     def state_dict(self) -> dict[str, Any]:
-        """The tallies as plain values."""
+        """The tallies, and what the file comes to, as plain values."""
         return {
             "counts": {str(outcome): n for outcome, n in self.tally.counts.items()},
             "scale_sum": self.tally.scale_sum,
             "since": self.since,
+            "file": list(self._extent()),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from ``state_dict``'s tallies."""
+    def load_state_dict(self, state: Mapping[str, Any], counts: bool = True) -> None:
+        """Go on from ``state_dict``.
+
+        Args:
+            state: What it returned.
+            counts: Whether its tallies are gone on with, beside its file.
+        """
+        self.expected = file_of(state)
+        if not counts:
+            return
         self.tally.counts = {outcome: state["counts"][str(outcome)] for outcome in Outcome}
         self.tally.scale_sum = state["scale_sum"]
         self.since = state["since"]
@@ -281,6 +331,47 @@ class SlotFile:
         self._rows = rows
 
 
+def file_of(state: Mapping[str, Any]) -> Extent | None:
+    """Return what the file of rolls came to at the time of a state; ``None`` if it says nothing."""
+    known = state.get("file")
+    return None if known is None else Extent(*map(int, known))
+
+
+def rows_of(path: Path, extent: Extent, otherwise: str) -> Iterator[str]:
+    """The rows of a ``rolls.csv`` as text, one at a time, as there may be millions.
+
+    Args:
+        path: The file.
+        extent: How many of them, and their checksum.
+        otherwise: What to do without the file, for the error.
+
+    Raises:
+        SettingError: At the end, if they are others.
+    """
+    found = Extent()
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = _whole_lines(file)
+        header = next(lines, "")
+        if header != _text([RollRecord._fields]):
+            columns = ",".join(RollRecord._fields)
+            raise SettingError("rolls", str(path), f"expected columns {columns}; {otherwise}")
+        for line in islice(lines, extent.rows):
+            found = found.and_then(line)
+            yield line
+    if found != extent:
+        few = f"has {found.rows} rolls of the {extent.rows}"
+        other = f"has other rolls among the {extent.rows}"
+        what = few if found.rows < extent.rows else other
+        remedy = f"{what} that the checkpoint was made after: rows are missing, added or changed"
+        raise SettingError("rolls", str(path), f"{remedy}; restore the file, or {otherwise}")
+
+
+def _text(rows: Iterable[Any]) -> str:
+    text = io.StringIO()
+    _write_rows(text, rows)
+    return text.getvalue()
+
+
 def _write_rows(file: Any, rows: Iterable[Any]) -> None:
     csv.writer(file, lineterminator="\n").writerows(rows)
 
@@ -290,7 +381,6 @@ def _rolls_before(path: Path, batch: int, step: int, counted: int) -> Iterator[R
 
     Not every step has a roll, where an optimizer is not rolled for: then ``counted`` are enough.
     """
-    move = "move the file away to go on in a new one"
     last_step, last_batch, kept = -1, -1, 0
     try:
         for record in read_rolls(path):
@@ -298,11 +388,11 @@ def _rolls_before(path: Path, batch: int, step: int, counted: int) -> Iterator[R
                 last_step, last_batch, kept = record.step, record.batch, kept + 1
                 yield record
     except SettingError as error:
-        raise SettingError("rolls", str(path), f"{error.remedy}; {move}") from error
+        raise SettingError("rolls", str(path), f"{error.remedy}; {_MOVE}") from error
     whole = 0 < counted <= kept
     if last_step < step - 1 and last_batch < batch - 1 and not whole:
         gap = f"ends at step {last_step}, and training goes on with step {step}"
-        raise SettingError("rolls", str(path), f"{gap}; {move}")
+        raise SettingError("rolls", str(path), f"{gap}; {_MOVE}")
 
 
 def unwritable(path: Path, error: OSError) -> SettingError:

@@ -13,6 +13,7 @@ from fsspec.utils import get_protocol
 
 from lightning_dice.pages import write_json
 from lightning_dice.records import RollLog, SlotFile, unwritable
+from lightning_dice.rules import SettingError
 
 FORMAT = 1
 """The format of ``saving_throw.json`` and ``summary.json``."""
@@ -82,6 +83,14 @@ class TrainingFiles:
         Raises:
             SettingError: If the folder cannot be written, or its rolls have a gap.
         """
+        expected = self._rolls.expected
+        gone = self._path.exists() and not self._rolls_path.exists()
+        if gone and next_batch and expected is not None and expected.rows:
+            remedy = (
+                f"is gone, and the training goes on from a checkpoint after {expected.rows} rolls; "
+                f"restore the file, or move {self._path.name} away to go on in new files"
+            )
+            raise SettingError("rolls", str(self._rolls_path), remedy)
         self._rolls.open(self._rolls_path, next_batch, next_step)
 
     def write(

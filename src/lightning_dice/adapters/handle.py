@@ -193,8 +193,8 @@ class DiceHandle:
         if mine["seed"] is None and "seed" not in self._changes:
             self.seed = state["settings"]["seed"]
         self.go_on(state["step"], state["batch"])
-        if not differ:  # otherwise its counts are of other odds
-            self.rolls.load_state_dict(dict(state))
+        # Its counts are of other odds where settings differ.
+        self.rolls.load_state_dict(state, counts=not differ)
 
     def go_on(self, step: int, batch: int | None = None) -> None:
         """Roll from here on as if so much had been trained, where no state was kept.

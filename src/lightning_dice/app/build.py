@@ -15,7 +15,9 @@ from lightning_dice.app.models.base import Metric, TaskModel
 from lightning_dice.app.models.cnn import ImageClassifier
 from lightning_dice.app.optimizers import Offered, OptimizerFactory, hold_to
 from lightning_dice.app.refusals import plain, refused
+from lightning_dice.app.resumed import dice_changes
 from lightning_dice.callback import SavingThrowCallback
+from lightning_dice.choices import Choices
 from lightning_dice.rules import Arm, SavingThrow, SettingError, control_arm
 from lightning_dice.rules.controls import WITHOUT_DICE
 
@@ -46,6 +48,8 @@ def build_dice(config: DictConfig) -> SavingThrowCallback:
     given = {key: value for key, value in plain(config.dice).items() if value is not None}
     if config.control in WITHOUT_DICE:  # there is nothing to aim or to divide
         given = {key: given[key] for key in ("granularity", "seed") if key in given}
+    asked = dice_changes(config.get("changes") or [], list(Choices(arm.throw).settings()))
+    given["changes"] = [*(given.get("changes") or []), *asked]
     callback = SavingThrowCallback(arm.throw, draws=arm.draws, **given)
     callback.choices.check()  # Lightning asks only when training starts, which leaves a folder.
     return callback

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.app.checkpoints import CHECKPOINTS, LAST
 from lightning_dice.app.commands import near, resume_recorded, resume_run
+from lightning_dice.app.lock import Held
 from lightning_dice.app.starting import Start
 from lightning_dice.app.sweeps.status import summary_of, written
 from lightning_dice.app.train import Summary
@@ -76,9 +77,14 @@ def advising(folder: Path) -> Iterator[None]:
     before = _signs(folder)
     try:
         yield
+        if _signs(folder) == before:
+            Start.take_back()
     except BaseException as error:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            if _signs(folder) == before:
+            if isinstance(error, Held):
+                Start.take_back()  # the process that trains there may have written meanwhile
+                lines = []
+            elif _signs(folder) == before:
                 Start.take_back()
                 lines = _held(folder)
             else:

@@ -54,7 +54,7 @@ class LastValidation(Callback):
         if trainer.enable_validation and ends(trainer):
             trainer.check_val_every_n_epoch = None  # this epoch counts, whichever it is
             trainer.val_check_batch = 1
-            trainer._val_check_time_interval = None
+            setattr(trainer, "_val_check_time_interval", None)  # noqa: B010 - unknown to its types
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -222,6 +222,7 @@ class TrainConfig:
     logger: Any = None
     seed: int = MISSING
     ckpt_path: str | None = MISSING
+    changes: list[str] | None = MISSING
     control: str = MISSING
     report: bool = MISSING
     checkpoints: bool = MISSING

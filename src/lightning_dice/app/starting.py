@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from typing_extensions import override
 
 from lightning_dice.app.commands import near, resume_recorded, resume_run
+from lightning_dice.app.lock import holder
 from lightning_dice.app.processes import started_by
 from lightning_dice.app.summary import NAME, flat_settings
 from lightning_dice.app.sweeps.status import summary_of, written
@@ -43,6 +44,9 @@ class Start(Callback):
                 with read_write(config.hydra), open_dict(config.hydra):
                     config.hydra.run.dir = str(run.folder)
         folder = Path(config.hydra.run.dir).absolute()
+        if holder(folder) is not None:  # it is refused later, and its record is not Hydra's to take
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.output_subdir = None
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         type(self)._made = missing
         subfolder = config.hydra.output_subdir

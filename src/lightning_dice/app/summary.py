@@ -27,6 +27,7 @@ _NO_RESULT = (
     "progress",
     "tuned",
     "twin",
+    "changes",
 )
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
@@ -48,6 +49,20 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     summary: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
     return summary
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """A run's summary; empty where it has none that can be read.
+
+    Example:
+        >>> summary_of(Path("no-such-run"))
+        {}
+    """
+    try:
+        summary: object = read_summary(folder)
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def describe_task(choices: Mapping[str, str], config: DictConfig, metric: Metric) -> dict[str, str]:

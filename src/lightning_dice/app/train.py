@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,11 +32,21 @@ from lightning_dice.app.build import (
     check_batches,
 )
 from lightning_dice.app.data.base import TaskData
-from lightning_dice.app.folder import check_checkpoint, claim, find_checkpoint
+from lightning_dice.app.folder import (
+    Checkpoint,
+    check_checkpoint,
+    check_free,
+    ended,
+    find_checkpoint,
+    make,
+    read_checkpoint,
+)
 from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.last_validation import LastValidation
+from lightning_dice.app.lock import holding
 from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import Metric, TaskModel
+from lightning_dice.app.new_rates import NewRates
 from lightning_dice.app.processes import (
     Job,
     RankFailed,
@@ -46,6 +56,7 @@ from lightning_dice.app.processes import (
     stopped,
     wants_processes,
 )
+from lightning_dice.app.resumed import LENGTH, Trained, check_fixed, check_names, check_settings
 from lightning_dice.app.summary import (
     FORMAT,
     describe_control,
@@ -75,14 +86,16 @@ class _Plan(NamedTuple):
     model: LightningModule
     data: LightningDataModule
     trainer: Trainer
-    checkpoint: Path | None
-    next_step: int
+    checkpoint: Checkpoint | None
+    trained: Trained
 
 
 def train(
     config: DictConfig, folder: Path, choices: Mapping[str, str], build: Build = build_task
 ) -> Summary:
     """Train what ``config`` describes and leave its record in ``folder``.
+
+    A run that has finished, and is to go on with nothing left to train, is left as it is.
 
     The folder gets ``config.yaml``, ``rolls.csv``, ``metrics.csv``, ``summary.json``, checkpoints
     and ``report.html``; ``summary.json`` says ``running`` until it says how the run ended.
@@ -100,17 +113,45 @@ def train(
         What ``summary.json`` holds.
 
     Raises:
-        SettingError: If a setting cannot be used, before anything is written.
+        SettingError: If a setting cannot be used, or another process trains there, before anything
+            is written.
         RankFailed: If one of several processes fails.
     """
-    plan = _prepare(config, folder, build)
-    job = Job(config, folder, choices)
-    if not wants_processes(plan.trainer):
-        return _train(job, plan)
-    if build is not build_task:
-        remedy = "a model that is no part of a configuration trains in one process; expected 1"
-        raise SettingError("trainer.devices", plan.trainer.num_devices, remedy)
-    return _train_in_processes(job, plan)
+    over = ended(config, folder)
+    if over is not None:
+        return over
+    with ExitStack() as stack:
+        if _is_writer() and folder.is_dir():
+            stack.enter_context(holding(folder))
+        plan = _prepare(config, folder, build)
+        if _is_writer():  # what could be refused has been
+            make(folder)
+            stack.enter_context(holding(folder))
+            check_free(folder, resumes=config.ckpt_path is not None)
+        job = Job(config, folder, choices)
+        if not wants_processes(plan.trainer):
+            return _train(job, plan)
+        if build is not build_task:
+            remedy = "a model that is no part of a configuration trains in one process; expected 1"
+            raise SettingError("trainer.devices", plan.trainer.num_devices, remedy)
+        return _train_in_processes(job, plan)
+
+
+def train_rank(job: Job) -> Summary:
+    """Train as one of the processes that ``train`` has started, and which it holds the folder for.
+
+    Args:
+        job: What it has prepared.
+
+    Returns:
+        What ``summary.json`` holds.
+    """
+    return _train(job, _prepare(job.config, job.folder, build_task))
+
+
+def _is_writer() -> bool:
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
 
 
 def _prepare(config: DictConfig, folder: Path, build: Build) -> _Plan:
@@ -121,23 +162,46 @@ def _prepare(config: DictConfig, folder: Path, build: Build) -> _Plan:
     if {"spawn", "fork", "notebook"} & set(strategy.split("_")):
         remedy = "the processes of a job are started from its configuration; use strategy=ddp"
         raise SettingError("trainer.strategy", strategy, remedy)
-    checkpoint = find_checkpoint(config.ckpt_path, folder)
-    if config.ckpt_path is not None and checkpoint is None:
+    path = find_checkpoint(config.ckpt_path, folder)
+    if config.ckpt_path is not None and path is None:
         rank_zero_warn(f"{folder} holds a run that has no checkpoint yet; it begins anew")
+    checkpoint = None if path is None else read_checkpoint(path, folder)
     arm = build_arm(config)
+    trained = Trained(flat_settings(config))
+    if checkpoint is not None and checkpoint.trained is not None:
+        check_fixed(trained.settings, checkpoint.trained["settings"])
     dice, metric = build_dice(config), build_metric(config)
     seed_everything(config.seed, workers=True, verbose=False)
     model, data = build(config, arm.lr_factor)
-    next_step = 0 if checkpoint is None else check_checkpoint(checkpoint, dice, model)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, dice, model)
     trainer = build_trainer(config, folder, metric, dice)
     check_batches(data, trainer.num_nodes * trainer.num_devices)
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks[:0] = [trained, *_changes(config, trained, checkpoint, list(dice.settings))]
     hear_quietly(trainer)
     control = describe_control(config.control, build_throw(config), arm)
-    return _Plan(dice, control, metric, model, data, trainer, checkpoint, next_step)
+    return _Plan(dice, control, metric, model, data, trainer, checkpoint, trained)
+
+
+def _changes(
+    config: DictConfig, trained: Trained, checkpoint: Checkpoint | None, dice: Sequence[str]
+) -> list[Callback]:
+    """Refuse what may not differ from the checkpoint; return what lets the rest take effect."""
+    asked = list(config.get("changes") or [])
+    check_names(asked, trained.settings, dice)
+    before = None if checkpoint is None else checkpoint.trained
+    if checkpoint is None or before is None:
+        return []
+    theirs = before["settings"]
+    differ = check_settings(trained.settings, theirs, asked)
+    trained.note_changes(before, checkpoint.step, differ)
+    if not differ and all(trained.settings.get(key) == theirs.get(key) for key in LENGTH):
+        return []
+    return [NewRates(renews=any(key.startswith("optimizer.") for key in differ))]
 
 
 def _train_in_processes(job: Job, plan: _Plan) -> Summary:
-    claim(job.folder, resumes=job.config.ckpt_path is not None)
     try:
         run_processes(job, plan.trainer.num_devices)
     except RankFailed as error:
@@ -160,14 +224,13 @@ def _end(job: Job, status: str, error: str) -> None:
 
 def _train(job: Job, plan: _Plan) -> Summary:
     config, folder, choices = job
-    dice, control, metric, model, data, trainer, checkpoint, next_step = plan
+    dice, control, metric, model, data, trainer, checkpoint, trained = plan
+    next_step = 0 if checkpoint is None else checkpoint.step
     started, clock = datetime.now(UTC), time.perf_counter()
     baseline = _describe_baseline(plan)
-    is_writer = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    is_writer = _is_writer()
     reports = is_writer and config.report
-    # From here on things are written; what could be refused has been.
     if is_writer:
-        claim(folder, resumes=config.ckpt_path is not None)
         write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
     trainer.loggers = [metrics_file(folder, next_step), *trainer.loggers]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -188,7 +251,8 @@ def _train(job: Job, plan: _Plan) -> Summary:
             "steps": trainer.global_step,
             "planned_steps": _planned(trainer),
             "seed": config.seed,
-            "settings": flat_settings(config),
+            "settings": trained.settings,
+            **({"changes": trained.changes} if trained.changes else {}),
             "control": control,
             **describe_dice(dice.throw, dice.settings, dice.rolls),
             "optimizers": describe_optimizers(trainer.optimizers),
@@ -202,7 +266,7 @@ def _train(job: Job, plan: _Plan) -> Summary:
 
     record("running")
     try:
-        trainer.fit(model, data, ckpt_path=checkpoint)
+        trainer.fit(model, data, ckpt_path=None if checkpoint is None else checkpoint.path)
         metrics.update(_plain_metrics(last.metrics()))
         if last.is_due(trainer):
             trainer.validate(model, data, verbose=False)

@@ -10,10 +10,12 @@ from omegaconf import DictConfig
 
 from lightning_dice.analysis import write_report
 from lightning_dice.analysis.run import TWIN
-from lightning_dice.app.summary import NAME, flat_settings
-from lightning_dice.app.sweeps.status import summary_of
+from lightning_dice.app.folder import ended
+from lightning_dice.app.summary import NAME
 from lightning_dice.app.train import Summary, train
 from lightning_dice.rules import SettingError
+
+_OVER = "the run has finished, and nothing is left to train"
 
 
 def twin_of(folder: Path) -> Path:
@@ -45,21 +47,27 @@ def train_both(
         SettingError: If a setting cannot be used, before anything is written.
     """
     if not config.twin:
+        if ended(config, folder) is not None:
+            told(_OVER)
         return train(config, folder, choices), None
     if config.control == "plain":
         raise SettingError("twin", True, "a plain run is its own twin; leave out twin or control")
-    told("with dice, then without: the same seed, model and data")
     own = _without_twin(config)
     plain = _without_twin(config)
     plain.control = "plain"
-    summary = _finished(own, folder) or train(own, folder, choices)
     place = twin_of(folder)
     if not (place / NAME).is_file():
         plain.ckpt_path = None
     elif plain.ckpt_path is not None:
         plain.ckpt_path = "last"
+    summary, twin = ended(own, folder), ended(plain, place)
+    if summary is not None and twin is not None:
+        told(_OVER)
+        return summary, twin
+    told("with dice, then without: the same seed, model and data")
+    summary = train(own, folder, choices)
     told("plain training, without dice")
-    twin = _finished(plain, place) or train(plain, place, {**choices, "control": "plain"})
+    twin = train(plain, place, {**choices, "control": "plain"})
     if config.report:
         write_report(folder)  # which knows its twin now
     return summary, twin
@@ -69,12 +77,3 @@ def _without_twin(config: DictConfig) -> DictConfig:
     own = copy.deepcopy(config)
     own.twin = False
     return own
-
-
-def _finished(config: DictConfig, folder: Path) -> Summary | None:
-    """Return the summary of a run that is resumed and has nothing left to train."""
-    recorded = summary_of(folder)
-    same = recorded.get("settings") == flat_settings(config)
-    if config.ckpt_path == "last" and same and recorded.get("status") == "finished":
-        return recorded
-    return None

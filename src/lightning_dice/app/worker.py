@@ -11,7 +11,7 @@ import torch.multiprocessing
 
 from lightning_dice.app.console import message_of, quieten, says_it_all
 from lightning_dice.app.processes import Job, record_failure, stopped
-from lightning_dice.app.train import train
+from lightning_dice.app.train import train_rank
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     _end_with(parent)
     quieten()
     try:
-        train(*Job.read(path))
+        train_rank(Job.read(path))
     except (SystemExit, KeyboardInterrupt) as error:
         signalled = stopped(error)
         if signalled is None:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_dice.app.build import build_metric, build_task, build_throw
-from lightning_dice.app.console import message_of, quieten, says_it_all, warnings_to
+from lightning_dice.app.console import complain, message_of, quieten, says_it_all, warnings_to
 from lightning_dice.app.errors import JobEnded
+from lightning_dice.app.lock import holding
 from lightning_dice.app.summary import (
     FORMAT,
     describe_control,
@@ -26,7 +26,7 @@ from lightning_dice.app.summary import (
     write_summary,
 )
 from lightning_dice.app.sweeps.devices import one_gpu
-from lightning_dice.app.sweeps.status import LOCK, summary_of
+from lightning_dice.app.sweeps.status import summary_of
 from lightning_dice.app.train import Build, Summary, train
 from lightning_dice.rules import SettingError
 
@@ -59,15 +59,20 @@ def train_job(
         JobEnded: If it is refused or fails; ``summary.json`` says so.
     """
     quieten()  # this may be a process that a launcher has made
-    lock = folder / LOCK
-    with FileLock(lock), warnings_to(folder / "warnings.txt"), one_gpu(config, number):
-        lock.touch()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def waits(who: str) -> None:
+        complain(f"{folder.name}: waits for {who}, which trains there")
+
+    with (
+        holding(folder, waits),
+        warnings_to(folder / "warnings.txt"),
+        one_gpu(config, number),
+    ):
         try:
             return _train(config, folder, choices, build)
         except Exception as error:
             raise JobEnded(f"{folder.name}: {_words(error)}") from None  # others may not pickle
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _train(config: DictConfig, folder: Path, choices: Mapping[str, str], build: Build) -> Summary:

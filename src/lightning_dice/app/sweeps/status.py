@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from lightning_dice.app.summary import NAME, read_summary
+from lightning_dice.app.lock import LOCK
+from lightning_dice.app.summary import NAME, summary_of
 
-LOCK = ".lock"
-"""Is in a run's folder while a job trains there, and held by it."""
+__all__ = ["ENDED", "Watch", "begun", "summary_of", "written"]
+
 ENDED = ("finished", "failed", "refused")
 """A run that says one of these will not go on by itself."""
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    """A run's summary; empty where it has none that can be read.
-
-    Example:
-        >>> summary_of(Path("no-such-run"))
-        {}
-    """
-    try:
-        summary: object = read_summary(folder)
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 class Watch:
