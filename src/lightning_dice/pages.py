@@ -58,8 +58,12 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
     Numbers that JSON has no word for (NaN, infinity) become ``null``.
     """
-    text = json.dumps(_finite(values), indent=2, allow_nan=False) + "\n"
-    write_whole(path, text.encode())
+    write_whole(path, json_text(values).encode())
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """Write ``values`` as JSON, with ``null`` for what it has no word for."""
+    return json.dumps(_finite(values), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

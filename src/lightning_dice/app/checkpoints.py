@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from typing_extensions import override
 
+from lightning_dice.app.whole_files import DRAFT, WholeFiles
 from lightning_dice.ranks import gather
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
-DRAFT = ".part"
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there, all at once.
-
-    Lightning's own writes into the system's folder for temporary files, from which a move may be a
-    copy that is cut short.
-
-    While training is on, the move waits until the other files of the run have all that came before
-    the checkpoint: ``held`` and ``publish``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._drafts: dict[Path, Path] = {}
-        self._holds = False
-
-    @override
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(place.name + DRAFT)
-        try:
-            with draft.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            draft.unlink(missing_ok=True)  # it takes room that is short
-            raise
-        self._drafts[place] = draft
-        if not self._holds:
-            self.publish()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Leave what is saved within beside its place."""
-        self._holds = True
-        try:
-            yield
-        finally:
-            self._holds = False
-
-    def publish(self) -> None:
-        """Move what was saved to its place."""
-        for place, draft in self._drafts.items():
-            draft.replace(place)
-        self._drafts.clear()
-
-    def discard(self) -> None:
-        """Delete what was saved and has not been published."""
-        for draft in self._drafts.values():
-            draft.unlink(missing_ok=True)
-        self._drafts.clear()
 
 
 class RandomState(Callback):

@@ -20,6 +20,7 @@ from lightning_dice.app.processes import Stopped, started_by, stopped
 from lightning_dice.app.schema import config_folder, register
 from lightning_dice.app.shorthand import expand_shorthand
 from lightning_dice.app.starting import check_last
+from lightning_dice.app.streams import lasting_streams
 from lightning_dice.app.sweeps import train_job
 from lightning_dice.app.sweeps.ending import say
 from lightning_dice.app.sweeps.progress import SweepProgress
@@ -34,9 +35,22 @@ _FILES = ("ckpt_path", "data.path", "data.tokenizer", "model.encoder")
 
 def main() -> None:
     """Run ``lightning-dice-train``."""
+    with lasting_streams():
+        try:
+            here = Path.cwd()
+        except OSError as error:
+            complain(
+                f"the folder that this command was given in is gone ({error.strerror}); go to "
+                "another one, and give it again"
+            )
+            sys.exit(1)
+        _main(here)
+
+
+def _main(here: Path) -> None:
     quieten()
     register()
-    _let_import_from(str(Path.cwd()))
+    _let_import_from(str(here))
     folder = config_folder()
     # Hydra prints its own way, traceback and all, unless it is told to raise.
     full_error = os.environ.get(FULL_ERROR) == "1"

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_dice import training_files
 from lightning_dice.app.models.base import Metric
 from lightning_dice.described import describe_odds, describe_versions
-from lightning_dice.pages import write_json
+from lightning_dice.pages import json_text, write_json
 from lightning_dice.rules import Arm, SavingThrow
 
 NAME, FORMAT = training_files.SUMMARY, training_files.FORMAT
@@ -35,9 +35,19 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write ``summary.json`` in one piece: a reader sees the old one or the new one.
 
-    Numbers that JSON has no word for (NaN, infinity) become ``null``.
+    Numbers that JSON has no word for (NaN, infinity) become ``null``. On a full disk the room of
+    the old one is used, so that it can still say how the run ended.
     """
-    write_json(folder / NAME, summary)
+    path = folder / NAME
+    try:
+        write_json(path, summary)
+    except OSError:
+        text = json_text(summary).encode()
+        if not path.is_file() or len(text) > path.stat().st_blocks * 512:
+            raise
+        with path.open("r+b") as file:
+            file.write(text)
+            file.truncate()
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from lightning_dice.app.checkpoints import (
     CHECKPOINTS,
     LastCheckpoint,
     RandomState,
-    WholeFiles,
     WholeWindows,
 )
 from lightning_dice.app.models.base import Metric
 from lightning_dice.app.processes import started_by
 from lightning_dice.app.progress import DiceProgressBar
 from lightning_dice.app.refusals import plain, refused
+from lightning_dice.app.whole_files import WholeFiles
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.extras import install_command
 from lightning_dice.rules import SettingError

@@ -11,11 +11,17 @@ import torch.multiprocessing
 
 from lightning_dice.app.console import message_of, quieten, says_it_all
 from lightning_dice.app.processes import Job, record_failure, stopped
+from lightning_dice.app.streams import lasting_streams
 from lightning_dice.app.train import train_rank
 
 
 def main() -> None:
     """Train the job of ``argv``; what ends it is left beside the job."""
+    with lasting_streams():
+        _main()
+
+
+def _main() -> None:
     path, parent, rank = Path(sys.argv[1]), int(sys.argv[2]), int(os.environ["RANK"])
     _end_with(parent)
     quieten()
