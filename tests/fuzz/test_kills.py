@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import traceback
+import warnings
 
 import pytest
 import torch
@@ -73,6 +74,7 @@ def _train(folder, settings, kill_at, count):
                 os.kill(os.getpid(), signal.SIGKILL)
             os.write(count, b".")
 
+    warnings.simplefilter("default")  # which this process's tests take for errors
     torch.set_num_threads(1)
     os.chdir(folder.parent)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -117,6 +119,15 @@ def _plain(value):
     return value
 
 
+def differences(one, other, where=""):
+    """The places in nested values at which two differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            yield from differences(one.get(key), other.get(key), f"{where}/{key}")
+    elif one != other:
+        yield where, str(one)[:200], str(other)[:200]
+
+
 def points(folder):
     from lightning_dice.trajectory_file import NOTE, Trajectory
 
@@ -147,8 +158,7 @@ def check(work, way, kills, seed):
                 status, _ = train(folder, settings + ["ckpt_path=last"] * known, kill_at)
         assert status == 0, (way, at, again)
         now = left(folder)
-        names = [name for name in {**expected, **now} if expected.get(name) != now.get(name)]
-        assert not names, (way, at, again)
+        assert list(differences(expected, now)) == [], (way, at, again)
         assert points(folder) == path, (way, at, again)
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from typing_extensions import override
 
-from lightning_dice.app.whole_files import DRAFT, WholeFiles
+from lightning_dice.app.whole_files import WholeFiles
 from lightning_dice.ranks import gather
 
 CHECKPOINTS = "checkpoints"
@@ -103,6 +103,12 @@ class WholeWindows(ModelCheckpoint):
         if self._waits and not _validates(trainer):
             self.on_validation_end(trainer, pl_module)
 
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if self.dirpath == state_dict.get("dirpath"):
+            self.current_score = state_dict["current_score"]  # which Lightning forgets
+
 
 class LastCheckpoint(WholeWindows):
     """Saves ``last.ckpt`` after every validation, and where training ends.
@@ -122,7 +128,6 @@ class LastCheckpoint(WholeWindows):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Path(LAST).stem)
-        self._folder = folder
         self._trainer: Trainer | None = None
         self._stepped: int | None = None
 
@@ -130,9 +135,6 @@ class LastCheckpoint(WholeWindows):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         self._trainer = trainer
-        if trainer.is_global_zero:
-            for draft in self._folder.glob(f"*{DRAFT}"):
-                draft.unlink()  # of a run that was killed while it saved
 
     @override
     def state_dict(self) -> dict[str, Any]:

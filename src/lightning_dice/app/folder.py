@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 from lightning_dice.app.checkpoints import CHECKPOINTS, LAST
 from lightning_dice.app.resumed import Trained, check_settings, is_over
 from lightning_dice.app.summary import NAME, flat_settings, summary_of
+from lightning_dice.app.whole_files import DRAFT
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.records import Extent, file_of, rows_of
 from lightning_dice.rules import SettingError
+from lightning_dice.trajectory_file import NOTE, TABLE
 
 
 class Checkpoint(NamedTuple):
@@ -160,6 +162,21 @@ def check_free(folder: Path, resumes: bool) -> None:
     if (folder / NAME).exists() and not resumes:
         remedy = "holds a run already; choose another folder, or resume it with ckpt_path=last"
         raise SettingError("hydra.run.dir", str(folder), remedy)
+
+
+def tidy(folder: Path, anew: bool) -> None:
+    """Delete what a killed process left half written, and what is made again.
+
+    Args:
+        folder: The output folder, which this process holds.
+        anew: Whether the run in it begins anew, as it ended before its first checkpoint.
+    """
+    for place in (folder, folder / CHECKPOINTS):
+        for draft in place.glob(f"*{DRAFT}"):
+            draft.unlink(missing_ok=True)
+    if anew and summary_of(folder).get("status") != "finished":
+        for name in (NOTE, TABLE, "rolls.csv", "slots.csv"):  # the note before its table
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_own(ckpt_path: str | None, folder: Path) -> bool:

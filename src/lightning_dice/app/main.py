@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_dice.app import check_here
 from lightning_dice.app.closing import advising, closing
 from lightning_dice.app.commands import Given
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
@@ -36,21 +37,14 @@ _FILES = ("ckpt_path", "data.path", "data.tokenizer", "model.encoder")
 def main() -> None:
     """Run ``lightning-dice-train``."""
     with lasting_streams():
-        try:
-            here = Path.cwd()
-        except OSError as error:
-            complain(
-                f"the folder that this command was given in is gone ({error.strerror}); go to "
-                "another one, and give it again"
-            )
-            sys.exit(1)
-        _main(here)
+        check_here()
+        _main()
 
 
-def _main(here: Path) -> None:
+def _main() -> None:
     quieten()
     register()
-    _let_import_from(str(here))
+    _let_import_from(str(Path.cwd()))
     folder = config_folder()
     # Hydra prints its own way, traceback and all, unless it is told to raise.
     full_error = os.environ.get(FULL_ERROR) == "1"

@@ -40,6 +40,7 @@ from lightning_dice.app.folder import (
     find_checkpoint,
     make,
     read_checkpoint,
+    tidy,
 )
 from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.last_validation import LastValidation
@@ -127,7 +128,9 @@ def train(
         if _is_writer():  # what could be refused has been
             make(folder)
             stack.enter_context(holding(folder))
-            check_free(folder, resumes=config.ckpt_path is not None)
+            resumes = config.ckpt_path is not None
+            check_free(folder, resumes)
+            tidy(folder, anew=resumes and plan.checkpoint is None)
         job = Job(config, folder, choices)
         if not wants_processes(plan.trainer):
             return _train(job, plan)
