@@ -88,6 +88,13 @@ def holder(folder: Path) -> str | None:
     return None
 
 
+def clear(folder: Path) -> None:
+    """Delete the lock of a process that was killed in ``folder``, if there is one."""
+    if (folder / LOCK).exists():
+        with suppress(SettingError), holding(folder):
+            pass
+
+
 def _take(path: Path, folder: Path, waits: Callable[[str], None] | None) -> int:
     attempts = 0
     while True:

@@ -44,7 +44,7 @@ from lightning_dice.app.folder import (
 )
 from lightning_dice.app.guard import SameEverywhere
 from lightning_dice.app.last_validation import LastValidation
-from lightning_dice.app.lock import holding
+from lightning_dice.app.lock import clear, holding
 from lightning_dice.app.metrics_file import metrics_file
 from lightning_dice.app.models.base import Metric, TaskModel
 from lightning_dice.app.new_rates import NewRates
@@ -120,6 +120,7 @@ def train(
     """
     over = ended(config, folder)
     if over is not None:
+        clear(folder)
         return over
     with ExitStack() as stack:
         if _is_writer() and folder.is_dir():

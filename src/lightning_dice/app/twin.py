@@ -60,15 +60,13 @@ def train_both(
         plain.ckpt_path = None
     elif plain.ckpt_path is not None:
         plain.ckpt_path = "last"
-    summary, twin = ended(own, folder), ended(plain, place)
-    if summary is not None and twin is not None:
-        told(_OVER)
-        return summary, twin
-    told("with dice, then without: the same seed, model and data")
+    over = ended(own, folder) is not None and ended(plain, place) is not None
+    told(_OVER if over else "with dice, then without: the same seed, model and data")
     summary = train(own, folder, choices)
-    told("plain training, without dice")
+    if not over:
+        told("plain training, without dice")
     twin = train(plain, place, {**choices, "control": "plain"})
-    if config.report:
+    if config.report and not over:
         write_report(folder)  # which knows its twin now
     return summary, twin
 
