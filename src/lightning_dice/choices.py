@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
 from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules.checking import flag, one_of
 from lightning_dice.rules.draws import Draws, check_draws
 from lightning_dice.rules.roller import check_seed
+from lightning_dice.rules.saving_throw import check_throw as check_throw
 from lightning_dice.rules.values import copied_by_field
 from lightning_dice.scope import NameFilter, Scope
 from lightning_dice.steps import Target
@@ -71,15 +73,16 @@ class Choices:
         put = object.__setattr__
         put(self, "throw", check_throw(self.throw))
         for setting, allowed in _WORDS.items():
-            if getattr(self, setting) not in (words := get_args(allowed)):
-                remedy = f"expected {' or '.join(words)}"
-                raise SettingError(setting, getattr(self, setting), remedy)
+            words = get_args(allowed)
+            word = one_of(setting, getattr(self, setting), words, f"expected {' or '.join(words)}")
+            put(self, setting, word)
         chosen = NameFilter(self.include, self.exclude)
         put(self, "chosen", chosen)
         put(self, "include", chosen.include)
         put(self, "exclude", chosen.exclude)
-        check_draws(self.draws, self.throw.die)
+        put(self, "draws", check_draws(self.draws, self.throw.die))
         put(self, "seed", None if self.seed is None else check_seed(self.seed))
+        put(self, "skip_discarded", flag("skip_discarded", self.skip_discarded))
 
     def settings(self, **others: Any) -> dict[str, Any]:
         """What decides the rolls and what they do, as plain values, to be kept and compared.
@@ -132,32 +135,3 @@ class Choices:
                 "with target='update' the optimizer's state moves on where the update is "
                 "discarded, and that takes the gradient; use target='gradient'",
             )
-
-
-def check_throw(throw: object) -> SavingThrow:
-    """Return ``throw`` as a saving throw.
-
-    Args:
-        throw: A saving throw, or the settings of one by name, as configurations hold them.
-
-    Raises:
-        SettingError: If it is neither, or has a setting that a saving throw does not have.
-
-    Example:
-        >>> check_throw({"die": "d6", "threshold": 3}) == SavingThrow("d6", threshold=3)
-        True
-        >>> check_throw("d20")
-        Traceback (most recent call last):
-        lightning_dice.rules.errors.SettingError: throw='d20': expected a SavingThrow, such as \
-SavingThrow('d20', threshold=10), or its settings by name
-    """
-    if isinstance(throw, SavingThrow):
-        return throw
-    if not isinstance(throw, Mapping):
-        example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
-        raise SettingError("throw", throw, f"{example}, or its settings by name")
-    names = SavingThrow().settings().keys()
-    for name in throw:
-        if name not in names:
-            raise SettingError(f"throw.{name}", throw[name], f"expected {', '.join(names)}")
-    return SavingThrow(**throw)

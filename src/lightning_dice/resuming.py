@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightning_dice.rules import SettingError
+from lightning_dice.rules.checking import listed_names
 
 
 def check_changes(changes: Sequence[str], settings: Collection[str]) -> tuple[str, ...]:
@@ -15,12 +16,12 @@ def check_changes(changes: Sequence[str], settings: Collection[str]) -> tuple[st
         >>> check_changes(["threshold"], {"threshold": 10, "target": "update"})
         ('threshold',)
     """
-    names = (changes,) if isinstance(changes, str) else tuple(changes)
-    for name in names:
+    allowed = f"expected names of settings: {', '.join(settings)}"
+    named = listed_names("changes", [changes] if isinstance(changes, str) else changes, allowed)
+    for name in named:
         if name not in settings:
-            remedy = f"expected names of settings: {', '.join(settings)}"
-            raise SettingError("changes", name, remedy)
-    return names
+            raise SettingError("changes", name, allowed)
+    return tuple(named)
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_dice.rules import SettingError
+from lightning_dice.rules.checking import listed_names
 
 Scope = Literal["model", "param_group", "tensor"]
 
@@ -200,13 +201,12 @@ class SlotTable:
 def _patterns(setting: str, patterns: Sequence[str] | None) -> list[str] | None:
     if patterns is None:
         return None
-    given: object = patterns
-    listed = isinstance(given, Iterable) and not isinstance(given, str)
-    if not listed or not all(isinstance(pattern, str) for pattern in patterns):
-        raise SettingError(setting, given, "expected a list of patterns, such as ['*.weight']")
-    if not patterns:
-        raise SettingError(setting, given, "an empty list chooses nothing; expected None or more")
-    return list(patterns)
+    listed = listed_names(setting, patterns, "expected a list of patterns, such as ['*.weight']")
+    if not listed:
+        raise SettingError(
+            setting, patterns, "an empty list chooses nothing; expected None or more"
+        )
+    return listed
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

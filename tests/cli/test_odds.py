@@ -213,8 +213,11 @@ def test_defaults_are_those_of_python():
         (["--scaling", "1,,2"], "scaling[2]='': expected a finite number, or none to discard"),
         (["--scaling", "1,x"], "scaling[2]='x': expected a finite number, or none to discard"),
         (["--die=d2", "--threshold=1", "--scaling=1,nan"], "scaling[2]=nan: expected a finite"),
-        (["--die=d2", "--threshold=1", "--scaling=1,1e200"], "scaling='1,1e200': too large"),
-        (["--die=d2", "--threshold=1", "--scaling=1,1e200", "--json"], "'1,1e200': too large"),
+        (
+            ["--die=d2", "--threshold=1", "--scaling=1,1e200"],
+            "scaling[2]=1e+200: too large for E[s^2]",
+        ),
+        (["--die=d2", "--threshold=1", "--scaling=1,1e200", "--json"], "expected at most 1e+150"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_two(arguments, words):

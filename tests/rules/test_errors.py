@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules.errors import LONGEST, shown
 from lightning_dice.rules.roller import check_seed
 
 
@@ -18,6 +19,73 @@ def test_survives_the_trip_from_a_worker():
     assert type(error) is SettingError
     assert (error.setting, error.value, error.remedy) == ("die", "dX", "expected dice notation")
     assert str(error) == "die='dX': expected dice notation"
+
+
+class Hostile:
+    def __repr__(self):
+        raise RuntimeError
+
+
+RECURSIVE: list = []
+RECURSIVE.append(RECURSIVE)
+DEEP: list = []
+for _ in range(10_000):
+    DEEP = [DEEP]
+DOUBLING: list = ["x"]
+for _ in range(60):
+    DOUBLING = [DOUBLING, DOUBLING]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (list(range(100)), repr(list(range(100)))),
+        ({"a": [1, (2,)]}, "{'a': [1, (2,)]}"),
+        ([1] * 101, f"[{'1, ' * 100}...]"),
+        ((1,) * 101, f"({'1, ' * 100}...)"),
+        (dict.fromkeys(range(101)), "{0: None, 1: None, "),
+        ([[[[[]]]]], "[[[[...]]]]"),
+        (RECURSIVE, "[[[[...]]]]"),
+        (DEEP, "[[[[...]]]]"),
+        (DOUBLING, "[[[[..., ...], [..., ...]], "),
+        (10**5000, "<int that is too large to show>"),
+        (Hostile(), "<Hostile that is impossible to show>"),
+        ([Hostile()], "<list that is impossible to show>"),
+        ("x" * 10**7, "'xxx"),
+        (["x" * 10**7], "['xxx"),
+        (b"x" * 10**7, "b'xxx"),
+        ("\udc80", "'\\udc80'"),
+    ],
+    ids=range(16),
+)
+def test_a_message_shows_little_of_a_large_value_and_something_of_any(value, text):
+    assert shown(value).startswith(text)
+    assert len(shown(value)) <= LONGEST
+    error = SettingError("x" * 10**7, value, "none of the kind")
+    assert len(str(error)) < 3 * LONGEST
+    assert error.value is value
+
+
+def test_a_cut_value_shows_its_beginning_and_its_end():
+    assert shown("a" * 400 + "b" * 400) == f"'{'a' * 329} ... {'b' * 164}'"
+
+
+def test_a_message_can_be_printed_whatever_it_is_about():
+    error = SettingError("folder", "a\udcffb", "is no folder: a\udcffb")
+    assert str(error) == r"folder='a\udcffb': is no folder: a\udcffb"
+
+
+class NarrowError(SettingError):
+    pass
+
+
+@pytest.mark.parametrize("value", [Hostile(), (n for n in ()), lambda: 1, [1, 2]])
+def test_whatever_value_it_is_about_it_survives_the_trip(value):
+    error = NarrowError("die", value, "expected dice notation")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is NarrowError
+    assert (again.setting, again.value, again.remedy) == ("die", shown(value), error.remedy)
+    assert str(again) == str(error)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint64, int])

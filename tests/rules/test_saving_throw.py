@@ -1,5 +1,6 @@
 import copy
 import pickle
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_dice.rules import Die, Outcome, SavingThrow, SettingError
+from lightning_dice.rules.saving_throw import check_throw
 
 TABLE = [None, -0.5, 0.25, 1]
 VALUES = [
@@ -133,17 +135,67 @@ def test_scales_that_are_all_zero_have_no_rms(table):
         SavingThrow("d2", 1, table, "rms")
 
 
-@pytest.mark.parametrize("size", [1e-300, 1e-170, 1e200, 1e308])
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e-170, 1e150])
 def test_rms_of_factors_whose_square_is_no_float(size):
     throw = SavingThrow("d4", 2, [None, size, -size, size], "rms")
     root = (4 / 3) ** 0.5
     assert [throw.resolve(n).scale for n in (2, 3)] == pytest.approx([root, -root])
 
 
+@pytest.mark.parametrize(
+    ("normalize", "die", "table"),
+    [
+        ("mean", "d4", [1e150, -1e150, 1e-300, 0]),  # its mean is 2.5e-301
+        ("mean", "100d10000kl1", [0] * 9999 + [1]),  # its mean is 1e-400, which is no float
+        ("rms", "100d10000kl1", [0] * 9999 + [1]),
+    ],
+)
+def test_scales_that_a_divisor_would_make_too_large_are_refused(normalize, die, table):
+    with pytest.raises(SettingError, match=f"normalize='{normalize}': would make the largest") as e:
+        SavingThrow(die, 1, table, normalize)
+    assert "1e+150" in e.value.remedy
+
+
+@pytest.mark.parametrize("natural", [0, -1, 21, 10**5000, "7", 7.0, True, None, [7]], ids=range(9))
+def test_what_is_no_face_of_the_die(natural):
+    with pytest.raises(SettingError, match=r"^natural=.*: d20 shows 1 to 20$"):
+        SavingThrow().resolve(natural)
+
+
 @pytest.mark.parametrize("natural", [0, -1, 21])
 def test_a_face_the_die_does_not_have(natural):
     with pytest.raises(SettingError, match=f"natural={natural}: d20 shows 1 to 20"):
         SavingThrow().resolve(natural)
+
+
+def test_settings_by_name_are_a_saving_throw():
+    assert check_throw({"die": "d6", "threshold": 3}) == SavingThrow("d6", 3)
+
+
+class Unreadable(Mapping):
+    def __getitem__(self, key):
+        raise RuntimeError
+
+    def __iter__(self):
+        return iter(["die"])
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("d20", "throw='d20': expected a SavingThrow, such as"),
+        (Unreadable(), "throw=<.*: expected a SavingThrow, such as"),
+        ({7: 1}, "throw=7: is no name of a setting; expected die, threshold, scaling, normalize"),
+        ({"dice": 1}, "throw.dice=1: expected die, threshold, scaling, normalize"),
+        ({"die": None}, "die=None: expected dice notation"),
+    ],
+)
+def test_what_is_no_saving_throw(given, words):
+    with pytest.raises(SettingError, match=f"^{words}"):
+        check_throw(given)
 
 
 def test_vars_are_what_it_was_made_of():

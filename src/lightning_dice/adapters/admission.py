@@ -16,7 +16,7 @@ from lightning_dice.choices import Choices
 from lightning_dice.ranks import check_same, gather, optimizer_settings
 from lightning_dice.roll_call import check_present
 from lightning_dice.rules import SettingError
-from lightning_dice.rules.errors import whole_number
+from lightning_dice.rules.checking import whole_number
 from lightning_dice.scope import NameSource
 
 if TYPE_CHECKING:

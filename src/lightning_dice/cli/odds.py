@@ -71,9 +71,6 @@ def odds(die: str, threshold: int, scaling: str, normalize: Normalize, as_json: 
         show(throw)
     except SettingError as error:
         raise Refused(str(error)) from error
-    except OverflowError as error:
-        # Factors may be as large as a float; their squares are not always one.
-        raise Refused(f"scaling={scaling!r}: too large for the odds to be shown") from error
 
 
 def parse_scaling(text: str) -> str | list[float | None]:

@@ -11,10 +11,11 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 
+from lightning_dice.rules.checking import one_of
 from lightning_dice.rules.draws import Draws
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
-from lightning_dice.rules.saving_throw import SavingThrow
+from lightning_dice.rules.saving_throw import SavingThrow, check_throw
 
 CONTROLS = ("none", "plain", "plain_mean", "plain_rms", "gaussian", "deck")
 """The controls; ``none`` is the saving throw itself."""
@@ -64,8 +65,8 @@ def control_arm(control: str, throw: SavingThrow) -> Arm:
         >>> control_arm("deck", throw).draws
         'deck'
     """
-    if control not in CONTROLS:
-        raise SettingError("control", control, f"expected {', '.join(CONTROLS)}")
+    control = one_of("control", control, CONTROLS, f"expected {', '.join(CONTROLS)}")
+    throw = check_throw(throw)
     if control == "none":
         return Arm(throw)
     if control == "deck":

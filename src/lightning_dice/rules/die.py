@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from lightning_dice.rules.checking import as_text, one_of, whole_number
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.values import copied_by_field
 
@@ -14,6 +15,8 @@ MAX_SIDES = 10_000
 """Odds list every face, so a die has a largest size."""
 MAX_COUNT = 100
 """Most dice one throw may roll before it keeps one."""
+MAX_MODIFIER = 999_999_999
+"""Largest modifier, above or below 0: notation has room for nine digits."""
 
 _NOTATION = re.compile(
     r"(?P<count>[1-9][0-9]{0,2})?d(?P<sides>[0-9]{1,9})"
@@ -23,6 +26,8 @@ _ALLOWED = (
     "expected dice notation such as d20, d6+1, d20-2, 2d20kh1 (advantage: the higher of two) "
     "or 2d20kl1 (disadvantage)"
 )
+_WHOLE = "expected a whole number of at most nine digits"
+_KEEP = "expected 'highest', 'lowest' or None"
 
 
 # Without slots, as jsonargparse asks for the ``vars`` of a die that is a default.
@@ -33,7 +38,7 @@ class Die:
 
     Args:
         sides: Number of faces, 2 to 10 000.
-        modifier: Added to the natural face to give the total.
+        modifier: Added to the natural face to give the total, up to 999 999 999 either way.
         count: How many times the die is rolled; one face is kept.
         keep: Which face is kept when ``count`` is over one: ``"highest"`` is advantage,
             ``"lowest"`` disadvantage. ``None`` for a single die.
@@ -56,16 +61,16 @@ class Die:
     keep: Literal["highest", "lowest"] | None = None
 
     def __post_init__(self) -> None:
+        put = object.__setattr__
         for name in ("sides", "modifier", "count"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise SettingError(f"die.{name}", value, "expected a whole number")
+            put(self, name, whole_number(f"die.{name}", value, _WHOLE, -MAX_MODIFIER, MAX_MODIFIER))
+        if self.keep is not None:
+            put(self, "keep", one_of("die.keep", self.keep, ("highest", "lowest"), _KEEP))
         if not 2 <= self.sides <= MAX_SIDES:
             raise SettingError("die", str(self), f"a die has 2 to {MAX_SIDES} sides")
         if not 1 <= self.count <= MAX_COUNT:
             raise SettingError("die", str(self), f"1 to {MAX_COUNT} dice can be rolled at once")
-        if self.keep not in (None, "highest", "lowest"):
-            raise SettingError("die.keep", self.keep, "expected 'highest', 'lowest' or None")
         if (self.count > 1) != (self.keep is not None):
             raise SettingError(
                 "die",
@@ -94,7 +99,8 @@ class Die:
         """
         if isinstance(notation, Die):
             return notation
-        match = _NOTATION.fullmatch(notation.strip().lower()) if isinstance(notation, str) else None
+        text = as_text(notation)
+        match = None if text is None else _NOTATION.fullmatch(text.strip().lower())
         if match is None:
             raise SettingError("die", notation, _ALLOWED)
         keep: Literal["highest", "lowest"] | None = None
@@ -141,8 +147,7 @@ class Die:
         >>> Die(6).chance(3)
         Fraction(1, 6)
         """
-        if natural not in self.faces:
-            raise SettingError("natural", natural, f"{self} shows 1 to {self.sides}")
+        natural = whole_number("natural", natural, f"{self} shows 1 to {self.sides}", 1, self.sides)
         k = self.sides + 1 - natural if self.keep == "lowest" else natural
         return Fraction(k**self.count - (k - 1) ** self.count, self.sides**self.count)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
+from lightning_dice.rules.checking import one_of
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
 
@@ -20,12 +21,12 @@ def check_draws(draws: Draws, die: Die) -> Draws:
     Raises:
         SettingError: If there is no such way, or a deck would have too many cards.
     """
-    if draws not in get_args(Draws):
-        raise SettingError("draws", draws, f"expected {' or '.join(get_args(Draws))}")
-    if draws == "deck" and (cards := cards_of(die)) > MOST_CARDS:
+    words = get_args(Draws)
+    word: Draws = cast(Draws, one_of("draws", draws, words, f"expected {' or '.join(words)}"))
+    if word == "deck" and (cards := cards_of(die)) > MOST_CARDS:
         remedy = f"a deck for {die} has {cards} cards, and {MOST_CARDS} are the most"
-        raise SettingError("draws", draws, f"{remedy}; use a smaller die")
-    return draws
+        raise SettingError("draws", word, f"{remedy}; use a smaller die")
+    return word
 
 
 def cards_of(die: Die) -> int:

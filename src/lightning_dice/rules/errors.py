@@ -1,7 +1,18 @@
-"""The one error that every refused setting raises, and the commonest reason for it."""
+"""The one error that every refused setting raises, and how values are shown in messages."""
 
-from operator import index
-from typing import SupportsIndex
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeVar
+
+LONGEST = 500
+"""Characters that a value may take in a message; a longer one is cut in the middle."""
+_ITEMS, _DEPTH = 100, 4
+"""Items of a list that a message shows, and how deep lists within lists are followed."""
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 
 class SettingError(ValueError):
@@ -9,8 +20,8 @@ class SettingError(ValueError):
 
     Args:
         setting: The setting's name, as a user writes it.
-        value: What was given.
-        remedy: What is wrong with it and what to give instead.
+        value: The value that was given. The message shows at most ``LONGEST`` characters of it.
+        remedy: What is wrong with the value and what to give instead.
 
     Example:
         >>> print(SettingError("threshold", "abc", "expected a whole number from 1 to 20"))
@@ -18,28 +29,99 @@ class SettingError(ValueError):
     """
 
     def __init__(self, setting: str, value: object, remedy: str) -> None:
-        super().__init__(f"{setting}={value!r}: {remedy}")
+        message = f"{_cut(setting)}={shown(value)}: {remedy}"
+        # Names of files may hold what no terminal can print.
+        super().__init__(message.encode(errors="backslashreplace").decode())
         self.setting = setting
         self.value = value
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type["SettingError"], tuple[str, object, str]]:
-        # Exceptions are rebuilt from their message alone unless told otherwise; this one has to
-        # survive the trip back from a worker process.
-        return type(self), (self.setting, self.value, self.remedy)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their message alone unless told otherwise, and this one must
+        # survive the trip back from a worker process, whatever value it is about.
+        plain = self.value if type(self.value) in _PLAIN else shown(self.value)
+        return _rebuilt, (type(self), str(self), self.setting, plain, self.remedy)
 
 
-def whole_number(setting: str, value: object, allowed: str) -> int:
-    """``value`` as an ``int``, if it is a whole number of whatever type; ``True`` is none.
+_PLAIN = (str, int, float, bool, type(None))
 
-    Raises:
-        SettingError: With ``allowed`` as the remedy.
+
+def _rebuilt(
+    kind: type[SettingError], message: str, setting: str, value: object, remedy: str
+) -> SettingError:
+    """Return an error that was pickled; a value that is not plain has become its text."""
+    error = kind.__new__(kind, message)
+    error.setting, error.value, error.remedy = setting, value, remedy
+    return error
+
+
+def tried(function: Callable[[Given], Answer], value: Given) -> Answer | None:
+    """Return ``function(value)``, or ``None`` where the value's own methods fail.
 
     Example:
-        >>> import numpy as np
-        >>> whole_number("threshold", np.int64(10), "expected a whole number")
-        10
+        >>> tried(len, [1, 2]), tried(len, 5)
+        (2, None)
     """
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise SettingError(setting, value, allowed)
-    return index(value)
+    try:
+        return function(value)
+    except Exception:
+        # Methods of values that a user passes in can raise anything: a tensor of several elements
+        # has no truth value, and an integer of 5,000 digits has no text.
+        return None
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: like ``repr``, but short, and never an error.
+
+    Example:
+        >>> shown("d20"), shown([1, [2]]), len(shown("d20" * 1000))
+        ("'d20'", '[1, [2]]', 500)
+        >>> shown(10**5000)
+        '<int that is too large to show>'
+    """
+    text = tried(_text, value)
+    return (
+        _cut(text) if text is not None else f"<{_cut(type(value).__name__)} that is {_why(value)}>"
+    )
+
+
+def _why(value: object) -> str:
+    return "too large to show" if isinstance(value, int) else "impossible to show"
+
+
+def _text(value: object) -> str:
+    return repr(_pruned(value, _DEPTH))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    kept = LONGEST - len(" ... ")
+    return f"{text[: kept - kept // 3]} ... {text[-(kept // 3) :]}"
+
+
+class _Rest:
+    """Stands for the items that a message does not show."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _pruned(value: object, depth: int) -> object:
+    """Return a value with no more inside it than a message shows, before ``repr`` spells it out.
+
+    The text of a list that holds a list twice, which holds another twice, doubles with each level.
+    """
+    if type(value) is str and len(value) > LONGEST:
+        return _cut(value)
+    if type(value) not in (list, tuple, dict):
+        return value
+    if depth == 0:
+        return _Rest()
+    if isinstance(value, dict):
+        pairs = islice(value.items(), _ITEMS)
+        pruned = {_pruned(key, depth - 1): _pruned(item, depth - 1) for key, item in pairs}
+        return pruned | ({_Rest(): _Rest()} if len(value) > _ITEMS else {})
+    assert isinstance(value, list | tuple)
+    items = [_pruned(item, depth - 1) for item in value[:_ITEMS]]
+    return type(value)(items + [_Rest()] * (len(value) > _ITEMS))

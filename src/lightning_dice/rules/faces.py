@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from functools import cached_property
 
+from lightning_dice.rules.checking import LARGEST
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.odds import Odds
@@ -60,21 +61,25 @@ class Faces:
         if self._normalize == "none":
             return Fraction(1)
         raw = Odds.of(self._die, [(throw.outcome, factor) for throw, factor in self._raw])
-        if self._normalize == "mean":
-            if raw.mean <= 0:
-                raise SettingError(
-                    "normalize",
-                    "mean",
-                    f"{self._die} with threshold {self._threshold} has expected scale {raw.mean}, "
-                    "and only one above 0 can be made 1; lower the threshold or use scaling='skip'",
-                )
-            return raw.mean
-        if raw.mean_square == 0:
-            raise SettingError("normalize", "rms", "every scale is 0, so there is nothing to scale")
-        # The root is irrational, so the factors are divided by its nearest float; in units of the
-        # largest factor, as the square of a factor may be no float.
-        largest = max(abs(scale) for scale in raw.scales if scale is not None)
-        return Fraction(math.sqrt(raw.mean_square / largest**2)) * largest
+        largest = max(
+            (abs(scale) for scale in raw.scales if scale is not None), default=Fraction(0)
+        )
+        divisor = self._mean(raw) if self._normalize == "mean" else _root(raw, largest)
+        if largest > Fraction(LARGEST) * divisor:
+            remedy = f"would make the largest scale more than {LARGEST:g}; use normalize='none'"
+            raise SettingError("normalize", self._normalize, remedy)
+        return divisor
+
+    def _mean(self, raw: Odds) -> Fraction:
+        if raw.mean <= 0:
+            raise SettingError(
+                "normalize",
+                "mean",
+                f"{self._die} with threshold {self._threshold} has expected scale "
+                f"{raw.mean}, and only one above 0 can be made 1; lower the "
+                "threshold or use scaling='skip'",
+            )
+        return raw.mean
 
     @cached_property
     def _raw(self) -> tuple[tuple[Throw, Factor], ...]:
@@ -90,3 +95,11 @@ class Faces:
         else:
             outcome = Outcome.SUCCESS if total >= self._threshold else Outcome.FAILURE
         return Throw(natural, total, outcome, self._threshold, self._die.sides)
+
+
+def _root(raw: Odds, largest: Fraction) -> Fraction:
+    if raw.mean_square == 0:
+        raise SettingError("normalize", "rms", "every scale is 0, so there is nothing to scale")
+    # The root is irrational, so the factors are divided by its nearest float; in units of the
+    # largest factor, as the square of a factor may be no float.
+    return Fraction(math.sqrt(raw.mean_square / largest**2)) * largest

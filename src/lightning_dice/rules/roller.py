@@ -23,16 +23,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lightning_dice.rules.checking import whole_number
 from lightning_dice.rules.die import Die
 from lightning_dice.rules.draws import Draws, cards_of, check_draws
-from lightning_dice.rules.errors import SettingError, whole_number
 from lightning_dice.rules.outcome import Roll
-from lightning_dice.rules.saving_throw import SavingThrow
+from lightning_dice.rules.saving_throw import SavingThrow, check_throw
 
 _ROLLED, _DEALT = 0, 1
 """What words are for, so that a deck is not shuffled by the words that dice are rolled by."""
 BLOCK = 1024
 """Steps drawn at once: a new generator costs microseconds, a word nanoseconds."""
+MOST_STEPS = 2**53
+"""Steps that have rolls: more than any training makes, and few enough for a counter of 64 bits."""
+MOST_AT_ONCE = 10**8
+"""Faces that are drawn at once, so that they fit in memory."""
 _WORDS = 2**64
 
 Words = npt.NDArray[np.uint64]
@@ -45,11 +49,12 @@ def check_seed(seed: object, setting: str = "seed") -> int:
     Raises:
         SettingError: If it is not a whole number from 0 to 2^64 - 1.
     """
-    allowed = "expected a whole number from 0 to 2^64 - 1"
-    number = whole_number(setting, seed, allowed)
-    if not 0 <= number < _WORDS:
-        raise SettingError(setting, seed, allowed)
-    return number
+    return whole_number(setting, seed, "expected a whole number from 0 to 2^64 - 1", 0, _WORDS - 1)
+
+
+def _check_step(step: object, setting: str = "step") -> int:
+    allowed = f"expected a whole number from 0 to {MOST_STEPS}"
+    return whole_number(setting, step, allowed, 0, MOST_STEPS)
 
 
 class Roller:
@@ -79,15 +84,21 @@ class Roller:
     def __init__(
         self, throw: SavingThrow, seed: int, stream: int = 0, draws: Draws = "independent"
     ) -> None:
-        self.throw = throw
+        self.throw = check_throw(throw)
         self.seed = check_seed(seed)
         self.stream = check_seed(stream, "stream")
-        self.draws = check_draws(draws, throw.die)
-        self._deck = deck_of(throw.die) if draws == "deck" else None
+        self.draws = check_draws(draws, self.throw.die)
+        self._deck = deck_of(self.throw.die) if self.draws == "deck" else None
         self._blocks: dict[int, tuple[int, list[int]]] = {}
 
     def roll(self, step: int, slot: int = 0) -> Roll:
-        """The roll of ``step`` (>= 0) and ``slot`` (>= 0)."""
+        """Return the roll of ``step`` and ``slot``, both 0 or more.
+
+        Raises:
+            SettingError: If either is not.
+        """
+        if type(step) is not int or type(slot) is not int or step < 0 or slot < 0:
+            step, slot = _check_step(step), check_seed(slot, "slot")
         block, offset = divmod(step, BLOCK)
         kept = self._blocks.get(slot)
         if kept is None or kept[0] != block:
@@ -101,10 +112,17 @@ class Roller:
         Returns:
             Shape ``(count,)``, each 1 to the die's sides.
 
+        Raises:
+            SettingError: If ``start`` or ``slot`` is below 0, or ``count`` below 0 or too large.
+
         Example:
             >>> Roller(SavingThrow("d20"), seed=0).naturals(2, 4)
             array([10, 17,  4,  6])
         """
+        most = MOST_AT_ONCE // self.throw.die.count
+        allowed = f"expected a whole number from 0 to {most}"
+        start, slot = _check_step(start, "start"), check_seed(slot, "slot")
+        count = whole_number("count", count, allowed, 0, most)
         if self._deck is not None:
             return self._dealt(self._deck, start, count, slot)
         die = self.throw.die

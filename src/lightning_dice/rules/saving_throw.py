@@ -3,12 +3,13 @@
 # Annotations are evaluated here: jsonargparse reads those of __init__ only where they are no text,
 # and otherwise those of the fields, which are what is kept and not what may be given.
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
+from lightning_dice.rules.checking import as_text, one_of, whole_number
 from lightning_dice.rules.die import Die
-from lightning_dice.rules.errors import SettingError, whole_number
+from lightning_dice.rules.errors import SettingError, tried
 from lightning_dice.rules.faces import Faces
 from lightning_dice.rules.odds import Odds
 from lightning_dice.rules.outcome import Roll
@@ -92,9 +93,10 @@ class SavingThrow(_WithFaces):
         put(self, "die", Die.parse(die))
         put(self, "threshold", _check_threshold(threshold, self.die))
         put(self, "scaling", check_scaling(scaling, self.die.sides))
-        if normalize not in get_args(Normalize):
-            raise SettingError("normalize", normalize, f"expected {', '.join(get_args(Normalize))}")
-        put(self, "normalize", normalize)
+        words = get_args(Normalize)
+        put(
+            self, "normalize", one_of("normalize", normalize, words, f"expected {', '.join(words)}")
+        )
         put(self, "_faces", Faces(self.die, self.threshold, self.scaling, self.normalize))
         self._faces.divisor  # noqa: B018 - refuses a mean that cannot be normalised now
 
@@ -107,8 +109,9 @@ class SavingThrow(_WithFaces):
         Raises:
             SettingError: If the die has no such face.
         """
-        if not 1 <= natural <= self.die.sides:
-            raise SettingError("natural", natural, f"{self.die} shows 1 to {self.die.sides}")
+        sides = self.die.sides
+        if type(natural) is not int or not 1 <= natural <= sides:  # asked for every roll
+            natural = whole_number("natural", natural, f"{self.die} shows 1 to {sides}", 1, sides)
         return self._faces.rolls[natural - 1]
 
     def odds(self) -> Odds:
@@ -165,3 +168,38 @@ def _check_threshold(threshold: object, die: Die) -> int:
     if threshold < 1:
         raise SettingError("threshold", threshold, allowed)
     return threshold
+
+
+def check_throw(throw: object) -> SavingThrow:
+    """Return ``throw`` as a saving throw.
+
+    Args:
+        throw: A saving throw, or the settings of one by name, as configurations hold them.
+
+    Raises:
+        SettingError: If it is neither, or has a setting that a saving throw does not have.
+
+    Example:
+        >>> check_throw({"die": "d6", "threshold": 3}) == SavingThrow("d6", threshold=3)
+        True
+        >>> check_throw("d20")
+        Traceback (most recent call last):
+        lightning_dice.rules.errors.SettingError: throw='d20': expected a SavingThrow, such as \
+SavingThrow('d20', threshold=10), or its settings by name
+    """
+    if isinstance(throw, SavingThrow):
+        return throw
+    given: dict[Any, Any] | None = tried(dict, throw) if isinstance(throw, Mapping) else None
+    if given is None:
+        example = "expected a SavingThrow, such as SavingThrow('d20', threshold=10)"
+        raise SettingError("throw", throw, f"{example}, or its settings by name")
+    allowed = f"expected {', '.join(_SETTINGS)}"
+    for name, value in given.items():
+        if as_text(name) is None:
+            raise SettingError("throw", name, f"is no name of a setting; {allowed}")
+        if name not in _SETTINGS:
+            raise SettingError(f"throw.{name}", value, allowed)
+    return SavingThrow(**given)
+
+
+_SETTINGS = tuple(SavingThrow().settings())

@@ -6,13 +6,11 @@ Who wants another rule passes a table of factors, one per natural face; nothing 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from fractions import Fraction
-from numbers import Real
 from typing import Literal, NamedTuple
 
+from lightning_dice.rules.checking import as_text, finite_number, in_order, one_of
 from lightning_dice.rules.errors import SettingError
 from lightning_dice.rules.outcome import Outcome
 
@@ -85,44 +83,30 @@ def check_scaling(scaling: object, sides: int) -> str | Table:
 
     Raises:
         SettingError: If the name is unknown, or the table has the wrong length or an entry that
-            is not a finite number.
+            is not a finite number, or one whose square is too large for a float.
 
     Example:
         >>> check_scaling([None, -0.5, 0.5, 1], sides=4)
         (None, -0.5, 0.5, 1.0)
     """
+    allowed = f"expected {', '.join(SCALINGS)} or a list of {sides} factors"
     if isinstance(scaling, str):
-        if scaling not in SCALINGS:
-            raise SettingError(
-                "scaling", scaling, f"expected {', '.join(SCALINGS)} or a list of {sides} factors"
-            )
-        return scaling
-    if not isinstance(scaling, Sequence):
-        raise SettingError(
-            "scaling", scaling, f"expected {', '.join(SCALINGS)} or a list of {sides} factors"
-        )
-    if len(scaling) != sides:
+        return one_of("scaling", scaling, SCALINGS, allowed)
+    factors = in_order("scaling", scaling, allowed)
+    if len(factors) != sides:
         raise SettingError(
             "scaling",
             scaling,
-            f"a table needs one factor per face, {sides} of them, and this one has {len(scaling)}",
+            f"a table needs one factor per face, {sides} of them, and this one has {len(factors)}",
         )
-    return tuple(_check_factor(face, factor) for face, factor in enumerate(scaling, start=1))
+    return tuple(_check_factor(face, factor) for face, factor in enumerate(factors, start=1))
 
 
 def _check_factor(face: int, factor: object) -> float | None:
-    if factor is None or (isinstance(factor, str) and factor == "None"):
+    if factor is None or as_text(factor) == "None":
         return None
-    if isinstance(factor, Real) and not isinstance(factor, bool):
-        with suppress(OverflowError):  # an integer can be larger than every float
-            number = float(factor)
-            if math.isfinite(number):
-                return number
-    raise SettingError(
-        f"scaling[{face}]",
-        factor,
-        "expected a finite number, or None to discard (factors are by natural face)",
-    )
+    allowed = "expected a finite number, or None to discard (factors are by natural face)"
+    return finite_number(f"scaling[{face}]", factor, allowed)
 
 
 def factor_of(scaling: str | Table, throw: Throw) -> Factor:

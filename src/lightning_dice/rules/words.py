@@ -6,7 +6,7 @@ from bisect import bisect_left
 from fractions import Fraction
 
 from lightning_dice.rules.odds import Odds
-from lightning_dice.rules.saving_throw import SavingThrow
+from lightning_dice.rules.saving_throw import SavingThrow, check_throw
 from lightning_dice.rules.scaling import Table
 
 LOW_EFFICIENCY = 0.02
@@ -24,6 +24,7 @@ def meaning(throw: SavingThrow) -> str:
         'expected scale 0.412; no roll reverses, 45 % discard; as much signal as keeping 52.7 % \
 and discarding the rest'
     """
+    throw = check_throw(throw)
     odds = throw.odds()
     if odds.discard == 1:
         return "every roll discards: nothing is learned"
@@ -49,6 +50,7 @@ use scaling='skip'"
         >>> advice(SavingThrow("d20", threshold=14)) is None
         True
     """
+    throw = check_throw(throw)
     odds = throw.odds()
     if _learns(odds):
         return None
