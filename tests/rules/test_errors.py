@@ -55,8 +55,10 @@ for _ in range(60):
         (["x" * 10**7], "['xxx"),
         (b"x" * 10**7, "b'xxx"),
         ("\udc80", "'\\udc80'"),
+        (np.eye(2), "array([[1., 0.], [0., 1.]])"),
+        ("\x1b[1m", "'\\x1b[1m'"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_a_message_shows_little_of_a_large_value_and_something_of_any(value, text):
     assert shown(value).startswith(text)
@@ -68,6 +70,10 @@ def test_a_message_shows_little_of_a_large_value_and_something_of_any(value, tex
 
 def test_a_cut_value_shows_its_beginning_and_its_end():
     assert shown("a" * 400 + "b" * 400) == f"'{'a' * 329} ... {'b' * 164}'"
+
+
+def test_a_name_of_a_setting_is_a_line():
+    assert str(SettingError("throw.a\n\x1b", 1, "is none")) == r"throw.a \x1b=1: is none"
 
 
 def test_a_message_can_be_printed_whatever_it_is_about():

@@ -94,6 +94,8 @@ def _text(value: object) -> str:
 
 
 def _cut(text: str) -> str:
+    if not text.isprintable():  # a tensor has lines, and a name of a key may hold anything
+        text = repr(" ".join(text.split()))[1:-1]
     if len(text) <= LONGEST:
         return text
     kept = LONGEST - len(" ... ")
