@@ -29,9 +29,11 @@ from lightning_dice.resuming import check_changes, check_resume, find_state
 from lightning_dice.roll_call import absent, check_present
 from lightning_dice.rules import Roll, SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
+from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import Scope, parameter_names
 from lightning_dice.spawned import Address, send
+from lightning_dice.states import entries, read_number
 from lightning_dice.steps import Target
 from lightning_dice.trained_task import describe_training
 from lightning_dice.trainer_state import (
@@ -202,14 +204,16 @@ class SavingThrowCallback(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        given = entries(state_dict, "settings")
+        theirs = entries(given["settings"], "seed", where="state.settings")
         if self.choices.seed is None and "seed" not in self.changes:
-            self.seed = state_dict["settings"]["seed"]
-        differ = check_resume(self.settings, state_dict["settings"], self.changes)
+            self.seed = check_seed(theirs["seed"], "state.settings.seed")
+        differ = check_resume(self.settings, theirs, self.changes)
         self._changed = bool(differ)
         # Its counts are of other odds where settings differ.
-        self.rolls.load_state_dict(state_dict, counts=not differ)
+        self.rolls.load_state_dict(given, counts=not differ)
         if not differ:
-            self.left_out = state_dict.get("left_out", 0)
+            self.left_out = read_number(given.get("left_out", 0), "state.left_out")
 
     @override
     def on_load_checkpoint(

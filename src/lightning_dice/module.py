@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_dice.callback import SavingThrowCallback
 from lightning_dice.choices import check_throw
 from lightning_dice.rules import SavingThrow, ThrowSettings
+from lightning_dice.rules.roller import check_seed
 
 _OF_LIGHTNING = (
     "{} is a module of the package lightning; for a Trainer of pytorch_lightning derive it from "
@@ -47,7 +48,7 @@ LightningModule)``.
     ) -> None:
         super().__init__(*args, **kwargs)
         self.saving_throw = None if saving_throw is None else check_throw(saving_throw)
-        self.dice_seed = seed
+        self.dice_seed = None if seed is None else check_seed(seed)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return the callback that rolls for this module, unless the Trainer has one.

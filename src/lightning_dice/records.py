@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import zlib
 from collections import deque
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_dice.rules import Outcome, Roll, SettingError
+from lightning_dice.states import read_counts
 
 HISTORY = 1000
 """Records kept in memory; the file keeps them all."""
@@ -62,12 +64,12 @@ def read_rolls(path: Path) -> Iterator[RollRecord]:
     """
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(_whole_lines(file))
-        header = next(rows, None)
+        header = next(_rows(rows, path), None)
         if header is not None and tuple(header) != RollRecord._fields:
             raise SettingError(
                 "rolls", str(path), f"expected columns {','.join(RollRecord._fields)}"
             )
-        for row in rows:
+        for row in _rows(rows, path):
             try:
                 *numbers, outcome, scale = row
                 step, batch, optimizer, slot, natural, total = map(int, numbers)
@@ -75,10 +77,19 @@ def read_rolls(path: Path) -> Iterator[RollRecord]:
                 record = RollRecord(
                     step, batch, optimizer, slot, natural, total, Outcome(outcome), factor
                 )
+                if factor is not None and not math.isfinite(factor):
+                    raise ValueError("a scale is a finite number")
             except ValueError as error:
                 where = f"line {rows.line_num} is not a roll: {','.join(row)}"
                 raise SettingError("rolls", str(path), where) from error
             yield record
+
+
+def _rows(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise SettingError("rolls", str(path), f"is no table of rolls: {error}") from error
 
 
 def _whole_lines(lines: Iterator[str]) -> Iterator[str]:
@@ -280,13 +291,13 @@ class RollLog:
         Args:
             state: What it returned.
             counts: Whether its tallies are gone on with, beside its file.
+
+        Raises:
+            SettingError: If it has none.
         """
         self.expected = file_of(state)
-        if not counts:
-            return
-        self.tally.counts = {outcome: state["counts"][str(outcome)] for outcome in Outcome}
-        self.tally.scale_sum = state["scale_sum"]
-        self.since = state["since"]
+        if counts:
+            self.tally.counts, self.tally.scale_sum, self.since = read_counts(state)
 
 
 class SlotFile:

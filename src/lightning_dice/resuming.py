@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning_dice.rules import SettingError
 from lightning_dice.rules.checking import listed_names
+from lightning_dice.rules.errors import shown, tried
+from lightning_dice.states import entries
 
 
 def check_changes(changes: Sequence[str], settings: Collection[str]) -> tuple[str, ...]:
@@ -34,8 +36,13 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     return [
         key
         for key, value in mine.items()
-        if theirs.get(key) != value and not (key == "seed" and value is None)
+        if not _same(value, theirs.get(key)) and not (key == "seed" and value is None)
     ]
+
+
+def _same(mine: object, theirs: object) -> bool:
+    # A damaged checkpoint may hold a tensor, which compares its elements one by one.
+    return tried(lambda value: bool(mine == value), theirs) is True
 
 
 def check_resume(
@@ -57,7 +64,7 @@ def check_resume(
     differ = differences(mine, theirs)
     wrong = [key for key in differ if key not in changes]
     if wrong:
-        trained = ", ".join(f"{key}={theirs.get(key)!r}" for key in wrong)
+        trained = ", ".join(f"{key}={shown(theirs.get(key))}" for key in wrong)
         raise SettingError(
             wrong[0],
             mine[wrong[0]],
@@ -101,7 +108,11 @@ def find_state(
     if key in rolled or not left:
         return None
     for state in left:
-        if set(differences(mine, state["settings"])) <= set(changes):
+        if set(differences(mine, _settings(state))) <= set(changes):
             return state
-    check_resume(mine, left[0]["settings"], changes)
+    check_resume(mine, _settings(left[0]), changes)
     return None  # not reached: the first of them differs too
+
+
+def _settings(state: object) -> Mapping[str, Any]:
+    return entries(entries(state, "settings")["settings"], where="state.settings")

@@ -12,7 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
+from lightning_dice.places import usable
 from lightning_dice.rules import SettingError
+from lightning_dice.rules.checking import finite_number, whole_number
 from lightning_dice.trainer_state import lightning_class
 from lightning_dice.training_files import local_folder
 from lightning_dice.trajectory_file import FEWEST, TrajectoryFile
@@ -54,17 +56,16 @@ class TrajectoryRecorder(Callback):
     """
 
     def __init__(self, folder: Path | str, most: int = 64, megabytes: float = 256) -> None:
-        if most < FEWEST:
-            raise SettingError("most", most, f"expected {FEWEST} snapshots of the weights or more")
-        if not 0 < megabytes < math.inf:
+        fewest = f"expected {FEWEST} snapshots of the weights or more"
+        self.most = whole_number("most", most, fewest, FEWEST)
+        self.megabytes = finite_number("megabytes", megabytes, "expected a size above 0")
+        if self.megabytes <= 0:
             raise SettingError("megabytes", megabytes, "expected a size above 0")
-        local = local_folder(str(folder))
+        local = local_folder(usable("folder", folder))
         if local is None:
             remedy = "expected a folder of this machine, as snapshots are added to a local file"
             raise SettingError("folder", str(folder), remedy)
         self.folder = local
-        self.most = most
-        self.megabytes = megabytes
         self._weights: list[nn.Parameter] = []
         self._file: TrajectoryFile | None = None
         self._next = 0

@@ -31,6 +31,16 @@ _AGAIN = (
 )
 
 
+def check_ordinal(ordinal: object) -> int:
+    """Return which of several saving throws this is.
+
+    Raises:
+        SettingError: If it is not a whole number from 0 to ``MOST_SAVING_THROWS`` - 1.
+    """
+    allowed = f"expected a whole number from 0 to {MOST_SAVING_THROWS - 1}"
+    return whole_number("ordinal", ordinal, allowed, 0, MOST_SAVING_THROWS - 1)
+
+
 def check(
     optimizers: Sequence[Optimizer], choices: Choices, ordinal: int, source: NameSource
 ) -> list[DiceHandle]:
@@ -48,9 +58,6 @@ def check(
     Raises:
         SettingError: If dice are in the way, or if a setting does not go with these optimizers.
     """
-    allowed = f"expected a whole number from 0 to {MOST_SAVING_THROWS - 1}"
-    if not 0 <= whole_number("ordinal", ordinal, allowed) < MOST_SAVING_THROWS:
-        raise SettingError("ordinal", ordinal, allowed)
     if len(optimizers) > 1 and choices.granularity == "per_mini_batch":
         raise SettingError(
             "granularity",

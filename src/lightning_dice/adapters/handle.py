@@ -16,7 +16,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_dice.adapters.admission import agree, check, last_failure, place
+from lightning_dice.adapters.admission import agree, check, check_ordinal, last_failure, place
 from lightning_dice.adapters.clock import Clock
 from lightning_dice.adapters.driver import Driver
 from lightning_dice.adapters.owners import forget, note
@@ -31,8 +31,11 @@ from lightning_dice.response import gradient_notice
 from lightning_dice.resuming import check_resume, differences
 from lightning_dice.rolling import Rolling
 from lightning_dice.rules import Roll, SettingError
+from lightning_dice.rules.errors import tried
+from lightning_dice.rules.roller import check_seed
 from lightning_dice.rules.words import advice, meaning
 from lightning_dice.scope import NameSource, kept_names, parameter_names
+from lightning_dice.states import entries, read_counts, read_number
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ class DiceHandle:
     ) -> None:
         if not optimizers:
             raise SettingError("optimizer", optimizers, "expected an optimizer, or a list of them")
-        if scaler is not None and not callable(getattr(scaler, "step", None)):
+        if scaler is not None and not callable(tried(lambda given: given.step, scaler)):
             remedy = "expected a gradient scaler, such as torch.amp.GradScaler()"
             raise SettingError("scaler", scaler, remedy)
         self._given = optimizers
@@ -70,7 +73,9 @@ class DiceHandle:
         self._scaler = brought if scaler is None else scaler
         self._choices = choices
         self._changes = changes
-        self._ordinal = ordinal
+        ordinal = self._ordinal = check_ordinal(ordinal)
+        if model is not None and not isinstance(model, nn.Module):
+            raise SettingError("model", model, "expected the torch.nn.Module that is trained")
         self._model = None if model is None else type(unwrap_model(model)).__name__
         self._names = _name_source(self._optimizers, model)
         earlier = check(self._optimizers, choices, ordinal, self._names)
@@ -78,7 +83,9 @@ class DiceHandle:
         self.seed = agree(self._optimizers, choices, changes, ordinal, self._processes)
         self.rolls = RollLog()
         written = folder if self._rank == 0 else None
-        self._files = RollFiles(self.rolls, written, ordinal, several=choices.scope != "model")
+        self._files = RollFiles(
+            self.rolls, written, self._ordinal, several=choices.scope != "model"
+        )
         self._next_batch = 0  # that the file goes on with
         self._clock = Clock()
         self._stand_ins = StandIns()
@@ -186,15 +193,18 @@ class DiceHandle:
             SettingError: If it is another state, or naming every setting that differs and is not
                 one of ``changes``.
         """
-        if "settings" not in state:
-            raise SettingError("state", list(state), "expected what state_dict() of dice gave")
+        given = entries(state, "settings", "step", "batch", "counts")
+        theirs = entries(given["settings"], "seed", where="state.settings")
         mine = self._choices.settings()
-        differ = check_resume(mine, state["settings"], self._changes)
+        differ = check_resume(mine, theirs, self._changes)
+        read_counts(given)  # refused now, before anything is changed
+        step, batch = _place(given["step"], given["batch"])
+        seed = check_seed(theirs["seed"], "state.settings.seed")
         if mine["seed"] is None and "seed" not in self._changes:
-            self.seed = state["settings"]["seed"]
-        self.go_on(state["step"], state["batch"])
+            self.seed = seed
+        self.go_on(step, batch)
         # Its counts are of other odds where settings differ.
-        self.rolls.load_state_dict(state, counts=not differ)
+        self.rolls.load_state_dict(given, counts=not differ)
 
     def go_on(self, step: int, batch: int | None = None) -> None:
         """Roll from here on as if so much had been trained, where no state was kept.
@@ -202,7 +212,11 @@ class DiceHandle:
         Args:
             step: Optimizer steps completed.
             batch: Mini-batches completed; ``None`` if nobody counted them.
+
+        Raises:
+            SettingError: If either is not a whole number, 0 or more.
         """
+        step, batch = _place(step, batch)
         self.rolls.reset(since=step)
         self._detach()
         self._clock = Clock(step, batch)
@@ -316,6 +330,10 @@ class DiceHandle:
         """Begin to write where training goes on, which is known with the first roll."""
         if self._files.begin(self._next_batch, self._clock.step):
             self.flush()
+
+
+def _place(step: object, batch: object) -> tuple[int, int | None]:
+    return read_number(step, "step"), None if batch is None else read_number(batch, "batch")
 
 
 def _end_of_training() -> tuple[str, BaseException | None]:

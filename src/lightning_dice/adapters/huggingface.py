@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import CallbackHandler, ExportableState
 from typing_extensions import override
 
+from lightning_dice.adapters.admission import check_ordinal
 from lightning_dice.adapters.handle import DiceHandle
 from lightning_dice.adapters.wrappers import unwrap
 from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
@@ -24,7 +25,9 @@ from lightning_dice.records import RollLog
 from lightning_dice.resuming import check_changes
 from lightning_dice.rules import Roll, SavingThrow, SettingError, ThrowSettings
 from lightning_dice.rules.draws import Draws
+from lightning_dice.rules.roller import check_seed
 from lightning_dice.scope import Scope
+from lightning_dice.states import entries
 from lightning_dice.steps import Target
 
 # They step while gradients are computed, parameter by parameter, and `step` does nothing.
@@ -104,7 +107,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         )
         self.choices.check()
         self.changes = check_changes(changes, self.choices.settings())
-        self.ordinal = ordinal
+        self.ordinal = check_ordinal(ordinal)
         self.dice: dict[str, Any] = {}  # where they were, of a callback that the Trainer restored
         self._handle: DiceHandle | None = None
         self._losses = 0  # that were rolled for in this training
@@ -152,7 +155,7 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
         kept = self._kept(state)
         seed = args.seed
         if kept and "seed" not in self.changes:
-            seed = kept["settings"]["seed"]
+            seed = entries(entries(kept, "settings")["settings"], "seed")["seed"]
         self._handle = DiceHandle(
             [optimizer],
             self.choices if self.choices.seed is not None else replace(self.choices, seed=seed),
@@ -236,12 +239,15 @@ class SavingThrowTrainerCallback(TrainerCallback, ExportableState):
 
     def _kept(self, state: TrainerState) -> dict[str, Any]:
         """What the checkpoint has of these dice; nothing, if training begins."""
-        kept: Any = state.stateful_callbacks or {}
-        own = kept.get(type(self).__name__, []) if state.global_step else []
+        states: Any = state.stateful_callbacks or {}
+        own = states.get(type(self).__name__, []) if state.global_step else []
         found: dict[str, Any] = {}
         for one in own if isinstance(own, list) else [own]:
-            if one["args"]["ordinal"] == self.ordinal:
-                found = one["attributes"]["dice"]  # of several, each save appends to the list
+            kept = entries(one, "args", "attributes")
+            args = entries(kept["args"], "ordinal", where="state.args")
+            attributes = entries(kept["attributes"], "dice", where="state.attributes")
+            if args["ordinal"] == self.ordinal:
+                found = attributes["dice"]  # of several, each save appends to the list
         return found
 
     def _check(self, args: TrainingArguments, optimizer: Optimizer) -> None:
@@ -297,6 +303,7 @@ class DiceTrainerMixin:
         if saving_throw is None:
             return
         saving_throw = check_throw(saving_throw)
+        dice_seed = None if dice_seed is None else check_seed(dice_seed, "dice_seed")
         if any(dice.choices.granularity != "per_mini_batch" for dice in self._dice):
             remedy = "both at once would roll twice for one gradient; keep the callback or this"
             raise SettingError("saving_throw", str(saving_throw), remedy)

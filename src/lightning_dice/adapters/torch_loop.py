@@ -13,8 +13,10 @@ from lightning_dice.adapters.handle import DiceHandle
 from lightning_dice.adapters.owners import dice_of
 from lightning_dice.adapters.wrappers import unwrap
 from lightning_dice.choices import Choices, Granularity, Ranks, check_throw
+from lightning_dice.places import usable
 from lightning_dice.resuming import check_changes
 from lightning_dice.rules import SavingThrow, SettingError, ThrowSettings
+from lightning_dice.rules.checking import in_order
 from lightning_dice.rules.draws import Draws
 from lightning_dice.scope import Scope
 from lightning_dice.steps import Target
@@ -113,7 +115,7 @@ def attach(
     )
     choices.check()
     return DiceHandle(
-        list(optimizer) if isinstance(optimizer, Sequence) else [optimizer],
+        _listed(optimizer),
         choices,
         changes=check_changes(changes, choices.settings()),
         model=model,
@@ -123,8 +125,14 @@ def attach(
     )
 
 
+def _listed(optimizer: Any) -> list[Any]:
+    if not isinstance(optimizer, Sequence):
+        return [optimizer]
+    return in_order("optimizer", optimizer, "expected an optimizer, or a list of them")
+
+
 def _local(folder: str | Path) -> Path:
-    local = local_folder(str(folder))
+    local = local_folder(usable("folder", folder))
     if local is None:
         remedy = "expected a folder of this machine, as rolls are appended to a local file"
         raise SettingError("folder", str(folder), f"{remedy}; rolls.recent has the newest ones")
@@ -144,6 +152,6 @@ def detach(optimizer: Optimizer | Sequence[Optimizer]) -> None:
         >>> detach(optimizer)
         >>> dice = attach(optimizer, seed=0)
     """
-    for one in optimizer if isinstance(optimizer, Sequence) else [optimizer]:
+    for one in _listed(optimizer):
         for dice in dice_of(unwrap(one).optimizer).values():
             dice.remove()

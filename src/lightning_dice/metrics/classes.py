@@ -11,10 +11,7 @@ from torchmetrics import Metric
 
 from lightning_dice.metrics import functional
 from lightning_dice.rules import Roll, SavingThrow
-
-
-def _as_rolls(rolls: Roll | Sequence[Roll]) -> Sequence[Roll]:
-    return [rolls] if isinstance(rolls, Roll) else rolls
+from lightning_dice.rules.saving_throw import check_throw
 
 
 class OutcomeCounts(Metric):
@@ -38,7 +35,9 @@ class OutcomeCounts(Metric):
 
     def update(self, rolls: Roll | Sequence[Roll]) -> None:
         """Add one roll or several."""
-        self.counts += functional.outcome_counts(_as_rolls(rolls)).to(self.counts.device)
+        self.counts += functional.outcome_counts(functional.check_rolls(rolls)).to(
+            self.counts.device
+        )
 
     def compute(self) -> Tensor:
         """The counts so far."""
@@ -68,9 +67,9 @@ class MeanScale(Metric):
 
     def update(self, rolls: Roll | Sequence[Roll]) -> None:
         """Add one roll or several."""
-        rolls = _as_rolls(rolls)
-        self.total += sum(roll.scale or 0.0 for roll in rolls)
-        self.rolls += len(rolls)
+        checked = functional.check_rolls(rolls)
+        self.total += sum(roll.scale or 0.0 for roll in checked)
+        self.rolls += len(checked)
 
     def compute(self) -> Tensor:
         """The mean so far; NaN without rolls."""
@@ -94,7 +93,7 @@ class Luck(OutcomeCounts):
 
     def __init__(self, throw: SavingThrow, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.throw = throw
+        self.throw = check_throw(throw)
 
     def compute(self) -> Tensor:
         """The p-value so far; NaN without rolls."""

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_dice.rules import Odds, Outcome, Roll
+from lightning_dice.rules import Odds, Outcome, Roll, SettingError
+from lightning_dice.rules.checking import finite_number
+from lightning_dice.rules.errors import tried
 
 OUTCOMES = tuple(Outcome)
 """The order of every vector of outcomes, worst first."""
+_ROLLS = "expected a roll, or several of them, such as throw.resolve(17)"
+
+
+def check_rolls(rolls: Any) -> list[Roll]:
+    """Return rolls as a list; one roll is a list of one.
+
+    Raises:
+        SettingError: If something else is among them.
+
+    Example:
+        >>> from lightning_dice import SavingThrow
+        >>> len(check_rolls(SavingThrow().resolve(3)))
+        1
+    """
+    if isinstance(rolls, Roll):
+        rolls = [rolls]
+    checked = tried(lambda given: [_check_roll(roll) for roll in given], rolls)
+    if checked is None:
+        raise SettingError("rolls", rolls, _ROLLS)
+    return checked
+
+
+def _check_roll(roll: object) -> Roll:
+    if not isinstance(roll, Roll) or roll.outcome not in OUTCOMES:
+        raise SettingError("roll", roll, _ROLLS)
+    if roll.scale is not None:
+        finite_number("roll.scale", roll.scale, _ROLLS, math.inf)
+    return roll
+
+
+def _check_counts(counts: object) -> Tensor:
+    if isinstance(counts, Tensor) and counts.shape == (len(OUTCOMES),):
+        observed = tried(lambda given: given.detach().to("cpu", torch.float64), counts)
+        if observed is not None and not counts.is_complex() and (observed >= 0).all():
+            return observed
+    raise SettingError("counts", counts, f"expected a tensor of {len(OUTCOMES)} counts")
 
 
 def outcome_counts(rolls: Iterable[Roll]) -> Tensor:
@@ -27,7 +67,7 @@ def outcome_counts(rolls: Iterable[Roll]) -> Tensor:
         >>> outcome_counts(SavingThrow("d20", 10).resolve(n) for n in (1, 4, 12, 13))
         tensor([1, 1, 2, 0])
     """
-    index = [OUTCOMES.index(roll.outcome) for roll in rolls]
+    index = [OUTCOMES.index(roll.outcome) for roll in check_rolls(rolls)]
     return torch.bincount(torch.tensor(index, dtype=torch.long), minlength=len(OUTCOMES))
 
 
@@ -42,7 +82,8 @@ def mean_scale(rolls: Iterable[Roll]) -> Tensor:
         >>> mean_scale(SavingThrow("d20", 10).resolve(n) for n in (1, 20))
         tensor(0.5000, dtype=torch.float64)
     """
-    return torch.tensor([roll.scale or 0.0 for roll in rolls], dtype=torch.float64).mean()
+    scales = [roll.scale or 0.0 for roll in check_rolls(rolls)]
+    return torch.tensor(scales, dtype=torch.float64).mean()
 
 
 def luck(counts: Tensor, odds: Odds) -> Tensor:
@@ -65,8 +106,11 @@ def luck(counts: Tensor, odds: Odds) -> Tensor:
         >>> luck(torch.tensor([5, 40, 50, 5]), SavingThrow("d20", 10).odds())
         tensor(1., dtype=torch.float64)
     """
-    observed = counts.to(torch.float64).cpu()
-    chance = torch.tensor([float(odds.probability[o]) for o in OUTCOMES], dtype=torch.float64)
+    observed = _check_counts(counts)
+    chances = tried(lambda given: [float(given.probability[one]) for one in OUTCOMES], odds)
+    if chances is None:
+        raise SettingError("odds", odds, "expected the odds of a saving throw: throw.odds()")
+    chance = torch.tensor(chances, dtype=torch.float64)
     possible = chance > 0
     rolls = observed.sum()
     if rolls == 0:

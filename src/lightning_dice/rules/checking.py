@@ -62,16 +62,17 @@ def _is_truth(value: object) -> bool:
     return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
 
 
-def finite_number(setting: str, value: Any, allowed: str) -> float:
-    """Return ``value`` as a ``float`` if it is a finite real number, at most ``LARGEST``.
+def finite_number(setting: str, value: Any, allowed: str, largest: float = LARGEST) -> float:
+    """Return ``value`` as a ``float`` if it is a finite real number.
 
     Args:
         setting: The setting's name.
         value: The value.
         allowed: What is allowed: the remedy of the error.
+        largest: How large it may be, above or below 0.
 
     Raises:
-        SettingError: If it is not a number, not finite, or too large for its square to be a float.
+        SettingError: If it is not a number, not finite, or too large.
 
     Example:
         >>> from fractions import Fraction
@@ -82,8 +83,8 @@ def finite_number(setting: str, value: Any, allowed: str) -> float:
     number = tried(float, value) if real else None
     if number is None or not math.isfinite(number):
         raise SettingError(setting, value, allowed)
-    if abs(number) > LARGEST:
-        size = f"too large for E[s^2]; expected at most {LARGEST:g}, above or below 0"
+    if abs(number) > largest:
+        size = f"too large for E[s^2]; expected at most {largest:g}, above or below 0"
         raise SettingError(setting, value, size)
     return number
 

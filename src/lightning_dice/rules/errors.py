@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 LONGEST = 500
 """Characters that a value may take in a message; a longer one is cut in the middle."""
+LONGEST_REMEDY = 3000
+"""Characters of a remedy, which may hold a command or what a file holds."""
 _ITEMS, _DEPTH = 100, 4
 """Items of a list that a message shows, and how deep lists within lists are followed."""
 
@@ -29,9 +31,7 @@ class SettingError(ValueError):
     """
 
     def __init__(self, setting: str, value: object, remedy: str) -> None:
-        message = f"{_cut(setting)}={shown(value)}: {remedy}"
-        # Names of files may hold what no terminal can print.
-        super().__init__(message.encode(errors="backslashreplace").decode())
+        super().__init__(f"{_cut(setting)}={shown(value)}: {_cut(remedy, LONGEST_REMEDY)}")
         self.setting = setting
         self.value = value
         self.remedy = remedy
@@ -93,13 +93,18 @@ def _text(value: object) -> str:
     return repr(_pruned(value, _DEPTH))
 
 
-def _cut(text: str) -> str:
-    if not text.isprintable():  # a tensor has lines, and a name of a key may hold anything
-        text = repr(" ".join(text.split()))[1:-1]
-    if len(text) <= LONGEST:
+def _cut(text: str, longest: int = LONGEST) -> str:
+    if not text.isprintable():  # a tensor has lines, and what a file holds may steer a terminal
+        words = " ".join(text.split())
+        text = "".join(one if one.isprintable() else _escaped(one) for one in words)
+    if len(text) <= longest:
         return text
-    kept = LONGEST - len(" ... ")
+    kept = longest - len(" ... ")
     return f"{text[: kept - kept // 3]} ... {text[-(kept // 3) :]}"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class _Rest:
