@@ -45,7 +45,7 @@ _EXPECTED = (
 
 def says_it_all(error: BaseException) -> bool:
     """Whether the message is all that a user needs, so that a traceback would only hide it."""
-    return isinstance(error, _EXPECTED) or _is_about_a_file(error)
+    return isinstance(error, _EXPECTED) or _is_about_a_file(error) or _comes_from_hydra(error)
 
 
 def message_of(error: BaseException) -> str:
@@ -54,6 +54,8 @@ def message_of(error: BaseException) -> str:
         folder = "the output folder is chosen by hydra.run.dir (hydra.sweep.dir with -m)"
         return f"{error.filename or 'output folder'}: {error.strerror}; {folder}"
     text = str(error)
+    if not isinstance(error, _EXPECTED):
+        text = f"these settings cannot be composed: {text} ({type(error).__name__})"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text = f"{text}\n{error.__cause__}"
     text = _NOISE.sub("", text).strip()
@@ -65,6 +67,15 @@ def message_of(error: BaseException) -> str:
 def _is_about_a_file(error: BaseException) -> TypeGuard[OSError]:
     # Hydra's own error for a missing option is an OSError too.
     return isinstance(error, OSError) and not isinstance(error, HydraException)
+
+
+def _comes_from_hydra(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf failed at what it was given, with an error of Python's own."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module = "" if place is None else str(place.tb_frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
 def complain(text: str) -> None:

@@ -19,6 +19,7 @@ from lightning_dice.app.commands import Given
 from lightning_dice.app.console import complain, message_of, quieten, says_it_all
 from lightning_dice.app.processes import Stopped, started_by, stopped
 from lightning_dice.app.schema import config_folder, register
+from lightning_dice.app.shape import check_shape
 from lightning_dice.app.shorthand import expand_shorthand
 from lightning_dice.app.starting import check_last
 from lightning_dice.app.streams import lasting_streams
@@ -79,6 +80,7 @@ def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     _let_import_from(hydra_config.runtime.cwd)
     _see_from(Path(hydra_config.runtime.cwd), config)
+    check_shape(config)
     folder, choices = Path(hydra_config.runtime.output_dir), hydra_config.runtime.choices
     if hydra_config.mode is RunMode.MULTIRUN:
         summary = train_job(config, folder, choices, int(hydra_config.job.num))

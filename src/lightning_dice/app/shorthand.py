@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from lightning_dice.app.overrides import check_groups
 from lightning_dice.rules import SettingError
 
 DICE = {
@@ -47,7 +48,7 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
         folder: The folder of the config groups; options in ``--config-dir`` count as well.
 
     Raises:
-        SettingError: If a sweep has no values.
+        SettingError: If a sweep has no values, or a group is given something else than names.
 
     Example:
         >>> from lightning_dice.app.schema import config_folder
@@ -59,6 +60,7 @@ def expand_shorthand(arguments: Sequence[str], folder: Path) -> list[str]:
     parsed = [_parse(argument) for argument in arguments]
     experiment = any(one is not None and one.key_or_group == "experiment" for one in parsed)
     folders = [folder, *_config_dir(arguments)]
+    check_groups([one for one in parsed if one is None or one.key_or_group not in DICE], folders)
     return [
         argument if one is None else _expand(one, folders, named=not experiment)
         for argument, one in zip(arguments, parsed, strict=True)

@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_dice.app.build import build_arm, build_dice, build_task
+from lightning_dice.app.shape import check_shape
 from lightning_dice.app.shorthand import NO_VALUE
 from lightning_dice.app.summary import FORMAT, write_summary
 from lightning_dice.app.sweeps.ending import conclude, ends_of, say, standing
@@ -103,6 +104,7 @@ class Grid:
         refusals, made = [], 0
         for job in one_of_each(jobs):
             config = self._compose(job)
+            check_shape(config)
             check_alone(config)
             check_same_run(folder / job.name, summary_of(folder / job.name), config)
             try:
