@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ DICE = {
     "scope": "dice",
 }
 """Groups that set one value, and the node that holds it."""
+MOST_VALUES = 10_000
+"""Values that a range may sweep over; one to infinity never ends."""
 NO_VALUE = "names no value to sweep over; give one or more, separated by commas"
 _EMPTY_CHOICE = "empty choice is not legal"
 
@@ -113,8 +116,11 @@ def _parse(argument: str) -> Override | None:
             key, _, empty = argument.partition("=")
             raise SettingError(key, empty, NO_VALUE) from None
         return None
-    if isinstance(parsed._value, RangeSweep) and not any(True for _ in parsed.sweep_iterator()):
-        raise SettingError(parsed.key_or_group, parsed.get_value_string(), NO_VALUE)
+    if isinstance(parsed._value, RangeSweep):
+        values = sum(1 for _ in islice(parsed.sweep_iterator(), MOST_VALUES + 1))
+        if not 0 < values <= MOST_VALUES:
+            remedy = NO_VALUE if not values else f"expected at most {MOST_VALUES} values"
+            raise SettingError(parsed.key_or_group, parsed.get_value_string(), remedy)
     return parsed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from lightning_dice.app.sweeps.progress import SweepBar
 from lightning_dice.app.sweeps.status import ENDED, Watch, begun, summary_of, written
 from lightning_dice.rules import SettingError
 
+MOST_JOBS = 100_000
+"""Combinations of one sweep; more of them are a mistake, and only listing them takes minutes."""
 ATTEMPTS = 2
 """How often a job is begun whose process is lost: where one process is killed, a launcher may end
 the others with it."""
@@ -61,7 +64,10 @@ class Grid:
             SettingError: If no job can be made, or the folder holds runs of another sweep.
             SweepEnded: If jobs failed; the others have been trained all the same.
         """
-        jobs = plan(self._grid(arguments), named)
+        grid = self._grid(arguments)
+        if (combinations := prod(map(len, grid.values()))) > MOST_JOBS:
+            raise SettingError("-m", combinations, f"expected at most {MOST_JOBS} combinations")
+        jobs = plan(grid, named)
         folder = Path(self._config.hydra.sweep.dir).absolute()  # jobs may leave this one
         self._check(jobs, folder)
         folder.mkdir(parents=True, exist_ok=True)
