@@ -100,7 +100,11 @@ def choose_device(device: str) -> torch.device:
     try:
         chosen = torch.device(_any() if device == "auto" else device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for it
+    except (
+        RuntimeError,
+        AssertionError,
+        ValueError,
+    ) as error:  # torch asserts that it was built for it
         remedy = "is not there; expected auto, cpu, or a GPU of this machine, such as cuda:0"
         raise SettingError("device", device, remedy) from error
     return chosen

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lightning_dice.cli.arguments import Place, check_out
 from lightning_dice.cli.refusals import needing, refusing
 
 
@@ -17,7 +18,7 @@ Examples:
   lightning-dice landscape plain dice --grid 71 --out landscape
 """,
 )
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Place())
 @click.option(
     "--grid",
     type=int,
@@ -47,7 +48,7 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False),
+    type=Place(file_okay=False),
     metavar="FOLDER",
     help="Where pictures go.  [default: landscape in the run, or here for several]",
 )
@@ -58,6 +59,7 @@ def landscape(runs: tuple[str, ...], out: str | None, **options: int | float | s
     it was, with the same command.
     """
     with refusing():
+        check_out(out)
         _draw(runs, out, options)
 
 
@@ -76,4 +78,4 @@ def _draw(
     click.echo(lead(drawn))
     for omission in drawn.omissions:
         click.echo(f"left out: {omission}")
-    click.echo(page)
+    click.echo(click.format_filename(page))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lightning_dice.cli.arguments import Place
 from lightning_dice.cli.refusals import refusing
 
 
@@ -16,7 +17,7 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(),
+    type=Place(),
     default="playground.html",
     show_default=True,
     metavar="FILE",
@@ -37,6 +38,6 @@ def playground(out: str, opens: bool) -> None:
         from lightning_dice.playground import write_playground
 
         path = write_playground(out)
-    click.echo(path)
+    click.echo(click.format_filename(path))
     if opens and not webbrowser.open(path.as_uri()):
         click.echo("No browser could be started: open the file in one.", err=True)

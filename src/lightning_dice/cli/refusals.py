@@ -23,11 +23,15 @@ class Refused(click.ClickException):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Turn a setting that cannot be used into a refusal."""
+    """Turn a setting that cannot be used, and a file that cannot be, into a refusal."""
     try:
         yield
     except SettingError as error:
         raise Refused(str(error)) from error
+    except BrokenPipeError:
+        raise  # nobody reads what is printed, which click knows how to end
+    except OSError as error:
+        raise Refused(f"{error.filename or 'file'}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lightning_dice.cli.arguments import Place, check_out
 from lightning_dice.cli.refusals import needing, refusing
 from lightning_dice.rules import SettingError
 
@@ -20,16 +21,17 @@ Examples:
   lightning-dice report multirun other/multirun --out report
 """
 )
-@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path())
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=Place())
 @click.option(
     "--out",
-    type=click.Path(file_okay=False),
+    type=Place(file_okay=False),
     metavar="FOLDER",
     help="Where a sweep's report goes.  [default: the folder, or ./report for several]",
 )
 def report(folders: tuple[str, ...], out: str | None) -> None:
     """Report of a run, or of every run below the folders."""
     with refusing():
+        check_out(out)
         if len(folders) == 1 and any((Path(folders[0]) / name).is_file() for name in _RUN):
             _report_run(folders[0], out)
         else:
@@ -41,7 +43,7 @@ def _report_run(folder: str, out: str | None) -> None:
         raise SettingError("out", out, "a run's report lies in its own folder; leave this out")
     from lightning_dice.analysis import write_report
 
-    click.echo(write_report(folder))
+    click.echo(click.format_filename(write_report(folder)))
 
 
 def _report_sweep(folders: tuple[str, ...], out: str | None) -> None:
@@ -55,4 +57,4 @@ def _report_sweep(folders: tuple[str, ...], out: str | None) -> None:
     page = write_results(results, out)
     click.echo(headline(results))
     click.echo(left_out_line(results.sweep))
-    click.echo(page)
+    click.echo(click.format_filename(page))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lightning_dice.cli.arguments import Place, check_out
 from lightning_dice.cli.refusals import needing, refusing
 
 
@@ -16,7 +17,7 @@ Examples:
   lightning-dice stress multirun/label_noise --device cuda
 """,
 )
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Place())
 @click.option(
     "--examples",
     type=int,
@@ -29,7 +30,7 @@ Examples:
 @click.option("--again", is_flag=True, help="Measure what is on record already.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False),
+    type=Place(file_okay=False),
     metavar="FOLDER",
     help="Where the page goes.  [default: stress in the folder, or ./stress for several]",
 )
@@ -57,6 +58,7 @@ def stress(
 
     options = Options(examples, seed, checkpoint, device, again)
     with refusing():
+        check_out(out)
         records, unmeasured = measure_runs(runs, options)
         found = Stress.of(Sweep.load(runs), records, unmeasured)
         page = write_stress(found, out)
@@ -64,4 +66,4 @@ def stress(
     click.echo(left_out_line(found.sweep))
     for line in unfinished(find_runs(runs)[0]):
         click.echo(f"left out: {line}")
-    click.echo(page)
+    click.echo(click.format_filename(page))

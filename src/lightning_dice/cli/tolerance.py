@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lightning_dice.cli.arguments import Place, check_out
 from lightning_dice.cli.refusals import needing, refusing
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Examples:
   lightning-dice tolerance multirun/first multirun/second --out tolerance
 """,
 )
-@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path())
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=Place())
 @click.option(
     "--within",
     metavar="MARGIN",
@@ -34,13 +35,14 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False),
+    type=Place(file_okay=False),
     metavar="FOLDER",
     help="Where the report goes.  [default: tolerance in the folder, or here for several]",
 )
 def tolerance(folders: tuple[str, ...], within: str | None, out: str | None) -> None:
     """Which optimizer withstands most, and where each breaks, of a sweep below the folders."""
     with refusing():
+        check_out(out)
         _report(folders, within, out)
 
 
@@ -59,7 +61,7 @@ def _report(folders: tuple[str, ...], within: str | None, out: str | None) -> No
     click.echo(lead(study))
     Console(highlight=False).print(_ranking(study))
     click.echo(left_out_line(study.sweep))
-    click.echo(page)
+    click.echo(click.format_filename(page))
 
 
 def _ranking(study: Tolerance) -> Table:

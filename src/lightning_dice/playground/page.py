@@ -9,6 +9,7 @@ from typing import get_args
 
 from lightning_dice import __version__
 from lightning_dice.pages import fill, write_whole
+from lightning_dice.places import usable
 from lightning_dice.playground.bundle import bundle
 from lightning_dice.playground.lessons import LESSONS
 from lightning_dice.playground.tables import tables
@@ -55,9 +56,11 @@ def write_playground(path: str | Path) -> Path:
     Raises:
         SettingError: If the path is a folder, or a file that is no such page.
     """
-    path = Path(path).resolve()
+    path = Path(usable("out", path)).resolve()
     if path.is_dir():
         raise SettingError("out", str(path), "is a folder; name a file in it")
+    if path.exists() and not path.is_file():  # a device may be read for ever, and never replaced
+        raise SettingError("out", str(path), "is no file; name another")
     if path.exists() and _GENERATOR.encode() not in path.read_bytes()[:2000]:
         remedy = "exists and is no playground; name another file or move it away"
         raise SettingError("out", str(path), remedy)
