@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_dice.rules import Outcome, Roll, SettingError
-from lightning_dice.states import read_counts
+from lightning_dice.states import read_counts, read_number
 
 HISTORY = 1000
 """Records kept in memory; the file keeps them all."""
@@ -343,9 +343,17 @@ class SlotFile:
 
 
 def file_of(state: Mapping[str, Any]) -> Extent | None:
-    """Return what the file of rolls came to at the time of a state; ``None`` if it says nothing."""
+    """Return what the file of rolls came to at the time of a state; ``None`` if it says nothing.
+
+    Raises:
+        SettingError: If what it says is no such thing.
+    """
     known = state.get("file")
-    return None if known is None else Extent(*map(int, known))
+    if known is None:
+        return None
+    if not isinstance(known, list | tuple) or len(known) != len(Extent._fields):
+        raise SettingError("state.file", known, "expected how many rolls it has, and their CRC-32")
+    return Extent(*(read_number(value, "state.file") for value in known))
 
 
 def rows_of(path: Path, extent: Extent, otherwise: str) -> Iterator[str]:

@@ -90,7 +90,7 @@ def build_task(
     """
     model_class = _find("model", config.model, LightningModule)
     data_class = _find("data", config.data, LightningDataModule)
-    _check_match(model_class, data_class)
+    check_kinds(model_class, data_class)
     if not _takes(model_class, "optimizer"):
         raise SettingError("model", model_class.__name__, _HOW)
     with refused("data", config.data):
@@ -103,7 +103,7 @@ def build_task(
         model: LightningModule = instantiate(config.model, _partial_=True)(optimizer=optimizer)
     if not isinstance(model, TaskModel):
         hold_to(model, optimizer)
-    _check_side(model, data)
+    check_side(model, data)
     return model, data
 
 
@@ -155,7 +155,8 @@ def check_batches(data: LightningDataModule, processes: int = 1) -> None:
         raise SettingError("data.batch_size", data.batch_size, remedy)
 
 
-def _check_match(model: type[LightningModule], data: type[LightningDataModule]) -> None:
+def check_kinds(model: type[LightningModule], data: type[LightningDataModule]) -> None:
+    """Refuse a model that takes another kind of data than it is given."""
     takes, gives = (getattr(part, "kind", None) for part in (model, data))
     if None not in (takes, gives) and takes != gives:
         raise SettingError(
@@ -167,7 +168,8 @@ def _check_match(model: type[LightningModule], data: type[LightningDataModule]) 
         )
 
 
-def _check_side(model: LightningModule, data: LightningDataModule) -> None:
+def check_side(model: LightningModule, data: LightningDataModule) -> None:
+    """Refuse a model for images of another size than those of its data."""
     if not isinstance(model, ImageClassifier) or not isinstance(data, TaskData):
         return
     side = getattr(data, "side", model.side)

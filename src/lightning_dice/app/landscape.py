@@ -16,8 +16,16 @@ from torch import Tensor
 from lightning_dice.analysis import landscape as drawn
 from lightning_dice.analysis.landscape.moves import Move, read_moves
 from lightning_dice.analysis.readers import Floats
+from lightning_dice.analysis.run import section
 from lightning_dice.app.members import Chosen, Members, choose_members
-from lightning_dice.app.trained import Batch, Trained, choose_device, validation_batches
+from lightning_dice.app.rebuild import Named
+from lightning_dice.app.trained import (
+    NOBODYS,
+    Batch,
+    Trained,
+    choose_device,
+    validation_batches,
+)
 from lightning_dice.app.values import KeptValues
 from lightning_dice.probes import Objective
 from lightning_dice.probes.directions import random_direction
@@ -55,7 +63,11 @@ class Options(NamedTuple):
 
 
 def compute_landscape(
-    folders: Sequence[Path | str], options: Options, out: Path, console: Console | None = None
+    folders: Sequence[Path | str],
+    options: Options,
+    out: Path,
+    console: Console | None = None,
+    named: Named = NOBODYS,
 ) -> drawn.Landscape:
     """Everything that a landscape shows of the runs in or below the folders.
 
@@ -66,12 +78,13 @@ def compute_landscape(
         options: What is drawn.
         out: The output folder.
         console: Where progress is shown; standard error by default.
+        named: Classes of others that the runs may be of; their code is run.
 
     Raises:
         SettingError: If ``options`` cannot be used, or a run cannot.
     """
     _check(options)
-    members = choose_members(folders, options.checkpoint, options.device)
+    members = choose_members(folders, options.checkpoint, options.device, named)
     batches = _batches(members.first, options.examples)
     points = options.grid**2 * (len(members.runs) + 1) + options.grid * (len(members.runs) - 1)
     with _bar(console or Console(stderr=True)) as bar:
@@ -112,7 +125,7 @@ class _Computing:
         self._members, self._runs, self._options = members, members.runs, options
         self._objective = Objective(members.first.model, batches)
         self._kept = KeptValues(folder, self._objective, batches, told)
-        self._scored = members.first.summary["task"]["metric"] == "val_accuracy"
+        self._scored = section(members.first.summary, "task").get("metric") == "val_accuracy"
 
     def slice(self, index: int) -> drawn.Slice:
         run, options = self._runs[index], self._options

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lightning_dice.analysis.landscape import Member
 from lightning_dice.analysis.landscape.labels import labels
 from lightning_dice.analysis.run import section
 from lightning_dice.analysis.sweep.find import SUMMARY, Found, find_runs
+from lightning_dice.app.rebuild import Named
 from lightning_dice.app.trained import NotFinished, Trained, load_trained
 from lightning_dice.probes import Layout
 from lightning_dice.probes.weights import flat_weights
@@ -62,13 +62,16 @@ class Members(NamedTuple):
     notes: list[str]
 
 
-def choose_members(folders: Sequence[Path | str], checkpoint: str, device: str) -> Members:
+def choose_members(
+    folders: Sequence[Path | str], checkpoint: str, device: str, named: Named
+) -> Members:
     """Load the runs in or below the folders, up to ``MOST``.
 
     Args:
         folders: Runs, or folders below which there are some.
         checkpoint: As for ``load_trained``.
         device: As for ``load_trained``.
+        named: As for ``load_trained``.
 
     Raises:
         SettingError: If a folder that is named is no run that can be used, or there is none below.
@@ -81,7 +84,7 @@ def choose_members(folders: Sequence[Path | str], checkpoint: str, device: str) 
             omissions.append(f"{one.path}: {MOST} runs are drawn at most.")
             continue
         try:
-            trained = load_trained(one.folder, checkpoint, device)
+            trained = load_trained(one.folder, checkpoint, device, named)
             if loaded:
                 _check_match(loaded[0][1], trained)
         except NotFinished as error:
@@ -117,7 +120,7 @@ def choose_members(folders: Sequence[Path | str], checkpoint: str, device: str) 
             notes.append(f"{label} was trained on other data than {named[0]}, whose is used.")
         rolls = section(one.summary, "control").get("name") not in WITHOUT_DICE
         member = Member(label, one.path)
-        runs.append(Chosen(member, one.folder, weights, one.summary["seed"], rolls, trajectory))
+        runs.append(Chosen(member, one.folder, weights, one.summary.get("seed"), rolls, trajectory))
     return Members(first, runs, omissions, notes)
 
 
@@ -151,8 +154,7 @@ def _same_buffers(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _data(trained: Trained) -> object:
-    given = OmegaConf.to_container(trained.config.data)
-    assert isinstance(given, dict)
+    given = trained.config["data"]
     return {key: value for key, value in given.items() if key not in ("batch_size", "label_noise")}
 
 

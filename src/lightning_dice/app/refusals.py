@@ -24,7 +24,8 @@ def refused(setting: str, node: Any) -> Iterator[None]:
         cause = _cause(error)
         if isinstance(cause, SettingError):
             raise cause from error
-        value = {key: item for key, item in plain(node).items() if item is not None}
+        given = plain(node) if isinstance(node, DictConfig) else node
+        value = {key: item for key, item in given.items() if item is not None}
         raise SettingError(setting, value, " ".join(str(cause).split())) from cause
 
 

@@ -13,10 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lightning_dice.analysis.stress.record import NAME, Record, read_record
 from lightning_dice.analysis.sweep.find import Found, LeftOut, find_runs
 from lightning_dice.analysis.sweep.reading import read_run
-from lightning_dice.app.checkpoints import CHECKPOINTS
 from lightning_dice.app.commands import near
+from lightning_dice.app.rebuild import Named
 from lightning_dice.app.stress import Told, measure_stress, settings_of
-from lightning_dice.app.trained import NotFinished, check_finished, load_trained
+from lightning_dice.app.trained import (
+    NOBODYS,
+    NotFinished,
+    check_finished,
+    checkpoint_of,
+    load_trained,
+)
 from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
@@ -40,7 +46,10 @@ class Options(NamedTuple):
 
 
 def measure_runs(
-    folders: Sequence[Path | str], options: Options, console: Console | None = None
+    folders: Sequence[Path | str],
+    options: Options,
+    console: Console | None = None,
+    named: Named = NOBODYS,
 ) -> tuple[dict[str, Record], list[LeftOut]]:
     """Measure every run below the folders that counts, and keep a record in each one's folder.
 
@@ -50,6 +59,7 @@ def measure_runs(
         folders: Runs, or folders below which there are some.
         options: What is measured.
         console: Where progress is shown; standard error by default.
+        named: Classes of others that the runs may be of; their code is run.
 
     Returns:
         The records by the runs' paths, as ``find_runs`` has them, and the runs that could not be
@@ -78,7 +88,7 @@ def measure_runs(
                 bar.update(task, description=part, completed=completed, total=total)
 
             try:
-                records[one.path] = _record(one, options, told)
+                records[one.path] = _record(one, options, told, named)
             except SettingError as error:
                 if alone:
                     raise
@@ -126,11 +136,11 @@ def _settings(checkpoint: Path, options: Options) -> dict[str, Any]:
     return settings_of(checkpoint, options.examples, options.seed)
 
 
-def _record(one: Found, options: Options, told: Told) -> Record:
-    path = one.folder / CHECKPOINTS / f"{options.checkpoint.removesuffix('.ckpt')}.ckpt"
+def _record(one: Found, options: Options, told: Told, named: Named) -> Record:
+    path = checkpoint_of(one.folder, options.checkpoint)
     record = None if options.again else read_record(one.folder)
     if record is None or not path.is_file() or record.settings != _settings(path, options):
-        trained = load_trained(one.folder, options.checkpoint, options.device)
+        trained = load_trained(one.folder, options.checkpoint, options.device, named)
         measured = measure_stress(trained, examples=options.examples, seed=options.seed, told=told)
         try:
             text = json.dumps(measured, indent=1, allow_nan=False) + "\n"

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
-from yaml import YAMLError
 
-from lightning_dice.analysis.run import read_summary
-from lightning_dice.app.build import build_task
+from lightning_dice.analysis.run import read_summary, section
+from lightning_dice.app.checkpoint_file import read_weights
 from lightning_dice.app.checkpoints import CHECKPOINTS
 from lightning_dice.app.commands import resume_recorded
+from lightning_dice.app.rebuild import Named, read_config, rebuild
+from lightning_dice.foreign import Unreadable, shown
 from lightning_dice.rules import SettingError
 
 Batch = tuple[Tensor, Tensor]
+NOBODYS = Named()
+"""No class but those of this package."""
+MOST_NAMED = 20
+"""Most checkpoints that an error names."""
 
 
 class NotFinished(SettingError):  # noqa: N818 - says what is the matter with a run
@@ -42,7 +46,7 @@ class Trained(NamedTuple):
 
     folder: Path
     summary: Mapping[str, Any]
-    config: DictConfig
+    config: Mapping[str, Any]
     model: LightningModule
     data: LightningDataModule
     checkpoint: Path
@@ -50,30 +54,34 @@ class Trained(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load_trained(folder: Path | str, checkpoint: str = "last", device: str = "auto") -> Trained:
-    """Load what a run of ``lightning-dice-train`` has left.
+def load_trained(
+    folder: Path | str, checkpoint: str = "last", device: str = "auto", named: Named = NOBODYS
+) -> Trained:
+    """Load what a run of ``lightning-dice-train`` has left. Nothing named in its folder is run.
 
     Args:
         folder: The run's folder.
         checkpoint: ``last``, ``best``, or the name of another file in its folder of checkpoints.
         device: ``auto`` for a GPU if there is one, else a device as torch names it.
+        named: Classes of others that the run may be of; their code is run.
 
     Raises:
         SettingError: If the run has not finished, keeps no checkpoint, or cannot be rebuilt here.
     """
     folder = Path(folder)
     summary = check_finished(folder)
-    config = _config(folder)
+    config = read_config(folder)
     where = choose_device(device)
-    path = folder / CHECKPOINTS / f"{checkpoint.removesuffix('.ckpt')}.ckpt"
+    path = checkpoint_of(folder, checkpoint)
     weights = _weights(folder, path, config)
     try:
-        model, data = build_task(config)
-        data.setup("fit")
+        model, data = rebuild(folder, config, named, partial(_check_match, folder, path, weights))
     except SettingError as error:
+        if error.setting in ("run", "model-class", "data-class"):
+            raise
         remedy = f"cannot be rebuilt here ({error})"
         raise SettingError("run", str(folder), remedy) from error
-    _check_match(folder, path, weights, model)
+    _check_finite(folder, path, weights)
     model.load_state_dict(weights)
     return Trained(
         folder,
@@ -158,39 +166,38 @@ def check_finished(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _config(folder: Path) -> DictConfig:
-    path = folder / "config.yaml"
+def checkpoint_of(folder: Path, checkpoint: str) -> Path:
+    """Return the file of a checkpoint, which lies in the run's folder of checkpoints.
+
+    Raises:
+        SettingError: If the name is a path.
+    """
+    name = f"{checkpoint.removesuffix('.ckpt')}.ckpt"
+    if Path(name).name != name or "\\" in name or "\0" in name:
+        remedy = "expected the name of a file in the run's folder of checkpoints, such as last"
+        raise SettingError("checkpoint", checkpoint, remedy)
+    return folder / CHECKPOINTS / name
+
+
+def _weights(folder: Path, path: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
-        config = OmegaConf.load(path)
-        assert isinstance(config, DictConfig)
-        OmegaConf.resolve(config)
-    except (OSError, YAMLError, OmegaConfBaseException, ValueError, AssertionError) as error:
-        remedy = (
-            f"its config.yaml cannot be read ({type(error).__name__}), so that its model cannot"
-        )
-        raise SettingError("run", str(folder), f"{remedy} be built again") from error
-    return config
-
-
-def _weights(folder: Path, path: Path, config: DictConfig) -> dict[str, Tensor]:
-    if not path.is_file():
-        kept = sorted(file.stem for file in path.parent.glob("*.ckpt"))
+        return read_weights(path, folder)
+    except FileNotFoundError:
+        kept = sorted(shown(file.stem) for file in path.parent.glob("*.ckpt"))[:MOST_NAMED]
         why = "was trained with checkpoints=false" if config.get("checkpoints") is False else None
         found = f"has {', '.join(kept)}" if kept else why or "keeps no checkpoint"
         remedy = f"{found}; train with checkpoints=true to measure what it has learned"
-        raise SettingError("run", str(folder), remedy if not kept else f"no {path.name}: {found}")
-    try:
-        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)[
-            "state_dict"
-        ]
-    except Exception as error:
-        remedy = f"{path.name} cannot be read as a checkpoint ({type(error).__name__})"
-        raise SettingError("run", str(folder), remedy) from error
+        remedy = remedy if not kept else f"no {path.name}: {found}"
+        raise SettingError("run", str(folder), remedy) from None
+    except Unreadable as error:
+        raise SettingError("run", str(folder), f"{path.name} {error}") from error
+
+
+def _check_finite(folder: Path, path: Path, weights: Mapping[str, Tensor]) -> None:
     bad = [name for name, weight in weights.items() if not weight.isfinite().all()]
     if bad:
         remedy = f"diverged: {len(bad)} of {len(weights)} tensors in {path.name} are not finite"
         raise SettingError("run", str(folder), f"{remedy}, among them {bad[0]}")
-    return weights
 
 
 def _check_match(
@@ -210,7 +217,10 @@ def _check_match(
         raise SettingError("model", type(model).__name__, remedy)
 
 
-def _notes(config: DictConfig, device: torch.device) -> list[str]:
-    if str(config.trainer.get("accelerator")) in ("gpu", "cuda") and device.type == "cpu":
+def _notes(config: Mapping[str, Any], device: torch.device) -> list[str]:
+    if (
+        str(section(config, "trainer").get("accelerator")) in ("gpu", "cuda")
+        and device.type == "cpu"
+    ):
         return ["It was trained on a GPU and is measured on the CPU."]
     return []

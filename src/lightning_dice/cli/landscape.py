@@ -47,12 +47,27 @@ Examples:
     "--checkpoint", default="last", show_default=True, metavar="NAME", help="last, or best."
 )
 @click.option(
+    "--model-class",
+    multiple=True,
+    metavar="CLASS",
+    help="A class of your own that runs name, as package.Class; its code is run.",
+)
+@click.option(
+    "--data-class", multiple=True, metavar="CLASS", help="Likewise, of the data that runs name."
+)
+@click.option(
     "--out",
     type=Place(file_okay=False),
     metavar="FOLDER",
     help="Where pictures go.  [default: landscape in the run, or here for several]",
 )
-def landscape(runs: tuple[str, ...], out: str | None, **options: int | float | str | None) -> None:
+def landscape(
+    runs: tuple[str, ...],
+    model_class: tuple[str, ...],
+    data_class: tuple[str, ...],
+    out: str | None,
+    **options: int | float | str | None,
+) -> None:
     """Loss around a run's weights, on the plane of its path, and on the way to other runs.
 
     RUN is the folder of a run, or one below which there are some. What is interrupted goes on where
@@ -60,20 +75,25 @@ def landscape(runs: tuple[str, ...], out: str | None, **options: int | float | s
     """
     with refusing():
         check_out(out)
-        _draw(runs, out, options)
+        _draw(runs, (model_class, data_class), out, options)
 
 
 def _draw(
-    runs: tuple[str, ...], out: str | None, options: dict[str, int | float | str | None]
+    runs: tuple[str, ...],
+    classes: tuple[tuple[str, ...], tuple[str, ...]],
+    out: str | None,
+    options: dict[str, int | float | str | None],
 ) -> None:
     with needing("landscape"):
         from lightning_dice.analysis.landscape.page import write_landscape
         from lightning_dice.analysis.landscape.words import lead
     from lightning_dice.app.landscape import Options, compute_landscape
+    from lightning_dice.app.rebuild import Named
 
     alone = len(runs) == 1 and (Path(runs[0]) / "summary.json").is_file()
     folder = Path(out) if out is not None else Path(runs[0] if alone else ".", "landscape")
-    drawn = compute_landscape(runs, Options(**options), folder)  # type: ignore[arg-type]
+    named = Named(*classes, "landscape")
+    drawn = compute_landscape(runs, Options(**options), folder, named=named)  # type: ignore[arg-type]
     page = write_landscape(drawn, folder)
     click.echo(lead(drawn))
     for omission in drawn.omissions:

@@ -29,6 +29,15 @@ Examples:
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or a file.")
 @click.option("--again", is_flag=True, help="Measure what is on record already.")
 @click.option(
+    "--model-class",
+    multiple=True,
+    metavar="CLASS",
+    help="A class of your own that runs name, as package.Class; its code is run.",
+)
+@click.option(
+    "--data-class", multiple=True, metavar="CLASS", help="Likewise, of the data that runs name."
+)
+@click.option(
     "--out",
     type=Place(file_okay=False),
     metavar="FOLDER",
@@ -41,6 +50,8 @@ def stress(
     device: str,
     checkpoint: str,
     again: bool,
+    model_class: tuple[str, ...],
+    data_class: tuple[str, ...],
     out: str | None,
 ) -> None:
     """Disturb trained runs: their inputs, their weights, the bits that hold them.
@@ -54,12 +65,14 @@ def stress(
         from lightning_dice.analysis.sweep.find import find_runs
         from lightning_dice.analysis.sweep.gather import Sweep
         from lightning_dice.analysis.sweep.report import left_out_line
+    from lightning_dice.app.rebuild import Named
     from lightning_dice.app.stress_runs import Options, measure_runs, unfinished
 
     options = Options(examples, seed, checkpoint, device, again)
+    named = Named(model_class, data_class, "stress")
     with refusing():
         check_out(out)
-        records, unmeasured = measure_runs(runs, options)
+        records, unmeasured = measure_runs(runs, options, named=named)
         found = Stress.of(Sweep.load(runs), records, unmeasured)
         page = write_stress(found, out)
     click.echo(lead(found))
