@@ -97,10 +97,11 @@ def _clean(value: Any, depth: int) -> Any:
 
 def _printable(text: str) -> str:
     """Return a text without the characters that YAML refuses, which could be in any string."""
-    return yaml.reader.Reader.NON_PRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    clean: str = yaml.reader.Reader.NON_PRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return clean
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Composes nodes as long as they are few, and makes plain values of them."""
 
     # What OmegaConf writes has no dates: a text that looks like one is a text.

@@ -102,10 +102,10 @@ def choose_members(
         remedy = f"no run below can be drawn; {omissions[0]}" if omissions else "holds no run"
         raise SettingError("run", ", ".join(map(str, folders)), remedy)
     first = loaded[0][1]
-    named = labels([one.summary for one, _, _ in loaded], [one.path for one, _, _ in loaded])
+    called = labels([one.summary for one, _, _ in loaded], [one.path for one, _, _ in loaded])
     notes = list(dict.fromkeys(note for _, trained, _ in loaded for note in trained.notes))
     runs = []
-    for label, (one, trained, weights) in zip(named, loaded, strict=True):
+    for label, (one, trained, weights) in zip(called, loaded, strict=True):
         try:
             trajectory = _trajectory(one.folder, first)
         except SettingError as error:
@@ -117,7 +117,7 @@ def choose_members(
                 f"The path of {label} lacks step {steps}: float16 does not hold its weights."
             )
         if _data(trained) != _data(first):
-            notes.append(f"{label} was trained on other data than {named[0]}, whose is used.")
+            notes.append(f"{label} was trained on other data than {called[0]}, whose is used.")
         rolls = section(one.summary, "control").get("name") not in WITHOUT_DICE
         member = Member(label, one.path)
         runs.append(Chosen(member, one.folder, weights, one.summary.get("seed"), rolls, trajectory))
