@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_dice.rules import Outcome, Roll, SettingError
-from lightning_dice.states import read_counts, read_number
+from lightning_dice.rules.checking import in_order
+from lightning_dice.states import entries, read_counts, read_number
 
 HISTORY = 1000
 """Records kept in memory; the file keeps them all."""
@@ -348,12 +349,14 @@ def file_of(state: Mapping[str, Any]) -> Extent | None:
     Raises:
         SettingError: If what it says is no such thing.
     """
-    known = state.get("file")
+    known = entries(state).get("file")
     if known is None:
         return None
-    if not isinstance(known, list | tuple) or len(known) != len(Extent._fields):
-        raise SettingError("state.file", known, "expected how many rolls it has, and their CRC-32")
-    return Extent(*(read_number(value, "state.file") for value in known))
+    allowed = "expected how many rolls it has, and their CRC-32"
+    numbers = in_order("state.file", known, allowed)
+    if len(numbers) != len(Extent._fields):
+        raise SettingError("state.file", known, allowed)
+    return Extent(*(read_number(number, "state.file") for number in numbers))
 
 
 def rows_of(path: Path, extent: Extent, otherwise: str) -> Iterator[str]:
