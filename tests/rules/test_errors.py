@@ -1,9 +1,10 @@
 import pickle
+from collections import OrderedDict, deque
 
 import numpy as np
 import pytest
 
-from lightning_dice.rules import SavingThrow, SettingError
+from lightning_dice.rules import Roll, SavingThrow, SettingError
 from lightning_dice.rules.errors import LONGEST, shown
 from lightning_dice.rules.roller import check_seed
 
@@ -48,6 +49,14 @@ for _ in range(60):
         (RECURSIVE, "[[[[...]]]]"),
         (DEEP, "[[[[...]]]]"),
         (DOUBLING, "[[[[..., ...], [..., ...]], "),
+        (
+            Roll(DOUBLING, 1, "x", 1.0),
+            "([[[..., ...], [..., ...]], [[..., ...], [..., ...]]], 1, 'x'",
+        ),
+        (deque([DOUBLING]), "([[[..., ...], [..., ...]], "),
+        (OrderedDict(die=DOUBLING), "{'die': [[[..., ...], [..., ...]], "),
+        (SavingThrow().resolve(20), "Roll(natural=20, total=20, outcome=<Outcome.CRITICAL_SUCCESS"),
+        ({1}, "{1}"),
         (10**5000, "<int that is too large to show>"),
         (Hostile(), "<Hostile that is impossible to show>"),
         ([Hostile()], "<list that is impossible to show>"),
@@ -58,7 +67,7 @@ for _ in range(60):
         (np.eye(2), "array([[1., 0.], [0., 1.]])"),
         ("\x1b[1m", "'\\x1b[1m'"),
     ],
-    ids=range(18),
+    ids=range(23),
 )
 def test_a_message_shows_little_of_a_large_value_and_something_of_any(value, text):
     assert shown(value).startswith(text)

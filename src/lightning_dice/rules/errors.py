@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
@@ -107,6 +108,9 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+_HOLDERS = (list, tuple, dict, set, frozenset, deque)
+
+
 class _Rest:
     """Stands for the items that a message does not show."""
 
@@ -121,14 +125,18 @@ def _pruned(value: object, depth: int) -> object:
     """
     if type(value) is str and len(value) > LONGEST:
         return _cut(value)
-    if type(value) not in (list, tuple, dict):
+    if not isinstance(value, _HOLDERS):
         return value
     if depth == 0:
         return _Rest()
-    if isinstance(value, dict):
-        pairs = islice(value.items(), _ITEMS)
-        pruned = {_pruned(key, depth - 1): _pruned(item, depth - 1) for key, item in pairs}
-        return pruned | ({_Rest(): _Rest()} if len(value) > _ITEMS else {})
-    assert isinstance(value, list | tuple)
-    items = [_pruned(item, depth - 1) for item in value[:_ITEMS]]
-    return type(value)(items + [_Rest()] * (len(value) > _ITEMS))
+    mapping = isinstance(value, dict)
+    given = list(islice(value.items() if isinstance(value, dict) else iter(value), _ITEMS + 1))
+    held = [part for pair in given for part in pair] if mapping else given
+    if type(value) not in (list, tuple, dict) and not any(isinstance(o, _HOLDERS) for o in held):
+        return value  # which knows best how to show itself
+    rest = [_Rest()] * (len(given) > _ITEMS)
+    if mapping:
+        pairs = {_pruned(key, depth - 1): _pruned(one, depth - 1) for key, one in given[:_ITEMS]}
+        return pairs | {one: one for one in rest}
+    items = [_pruned(item, depth - 1) for item in given[:_ITEMS]] + rest
+    return items if isinstance(value, list) else tuple(items)
