@@ -47,7 +47,9 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write in one piece: whoever reads meanwhile sees the old file or the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        draft.write_bytes(content)
+        draft.unlink(missing_ok=True)  # a link there would be written through
+        with draft.open("xb") as file:
+            file.write(content)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

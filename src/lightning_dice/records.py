@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_dice.foreign import Unreadable, read_lines
 from lightning_dice.rules import Outcome, Roll, SettingError
 from lightning_dice.rules.checking import in_order
 from lightning_dice.states import entries, read_counts, read_number
@@ -63,27 +64,24 @@ def read_rolls(path: Path) -> Iterator[RollRecord]:
     Raises:
         SettingError: If the file has other columns or a row that cannot be read.
     """
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = csv.reader(_whole_lines(file))
-        header = next(_rows(rows, path), None)
-        if header is not None and tuple(header) != RollRecord._fields:
-            raise SettingError(
-                "rolls", str(path), f"expected columns {','.join(RollRecord._fields)}"
+    rows = csv.reader(read_lines(path))
+    header = next(_rows(rows, path), None)
+    if header is not None and tuple(header) != RollRecord._fields:
+        raise SettingError("rolls", str(path), f"expected columns {','.join(RollRecord._fields)}")
+    for row in _rows(rows, path):
+        try:
+            *numbers, outcome, scale = row
+            step, batch, optimizer, slot, natural, total = map(int, numbers)
+            factor = float(scale) if scale else None
+            record = RollRecord(
+                step, batch, optimizer, slot, natural, total, Outcome(outcome), factor
             )
-        for row in _rows(rows, path):
-            try:
-                *numbers, outcome, scale = row
-                step, batch, optimizer, slot, natural, total = map(int, numbers)
-                factor = float(scale) if scale else None
-                record = RollRecord(
-                    step, batch, optimizer, slot, natural, total, Outcome(outcome), factor
-                )
-                if factor is not None and not math.isfinite(factor):
-                    raise ValueError("a scale is a finite number")
-            except ValueError as error:
-                where = f"line {rows.line_num} is not a roll: {','.join(row)}"
-                raise SettingError("rolls", str(path), where) from error
-            yield record
+            if factor is not None and not math.isfinite(factor):
+                raise ValueError("a scale is a finite number")
+        except ValueError as error:
+            where = f"line {rows.line_num} is not a roll: {','.join(row)}"
+            raise SettingError("rolls", str(path), where) from error
+        yield record
 
 
 def _rows(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
@@ -91,6 +89,8 @@ def _rows(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
         yield from rows
     except csv.Error as error:
         raise SettingError("rolls", str(path), f"is no table of rolls: {error}") from error
+    except Unreadable as error:
+        raise SettingError("rolls", str(path), str(error)) from error
 
 
 def _whole_lines(lines: Iterator[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lightning_dice.foreign import RECORD, open_file
+from lightning_dice.plain_data import read_json
 from lightning_dice.rules import SettingError
 
 TABLE, NOTE = "trajectory.npy", "trajectory.json"
@@ -72,12 +75,13 @@ class Trajectory:
             remedy = "has no trajectory; train with trajectory=64, for example, to keep one"
             raise SettingError("run", str(folder), remedy)
         try:
-            note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+            note = read_json(folder / NOTE, RECORD)
             if note["format"] != FORMAT:
                 raise ValueError(f"its format is {note['format']!r}, and {FORMAT} is read here")
+            open_file(folder / TABLE, sys.maxsize).close()  # refuses what is no file
             table = np.load(folder / TABLE, mmap_mode="c")  # of which torch makes tensors
             return cls._of(note, table)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
             remedy = f"cannot be read ({' '.join(str(error).split())})"
             raise SettingError("trajectory", str(folder / NOTE), remedy) from error
 
@@ -89,6 +93,8 @@ class Trajectory:
         width = sum(map(prod, shapes))
         if table.dtype != np.float16 or table.ndim != 2 or table.shape[1] != width:
             raise ValueError(f"{TABLE} is no table of {width} weights in float16")
+        if len({row for _, row in pairs}) != len(pairs):
+            raise ValueError("two of its steps are in one row")
         bad = {step for step, row in pairs if not np.isfinite(table[row]).all()}
         kept = [(step, row) for step, row in pairs if step not in bad]
         return cls(
@@ -172,7 +178,7 @@ class TrajectoryFile:
             layout = {name: note[name] for name in self._layout}
             self.every, self._most = int(note["every"]), int(note["shape"][0])
             earlier = [(s, r) for s, r in zip(note["steps"], note["rows"]) if s <= step]  # noqa: B905
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
             remedy = f"cannot be read ({error}); {move}"
             raise SettingError("trajectory", str(self.folder / NOTE), remedy) from error
         if layout != self._layout:

@@ -19,11 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_dice.analysis.phrases import counted
+from lightning_dice.foreign import TABLE, Unreadable, open_file, read_lines
 from lightning_dice.records import RollRecord, read_rolls
 from lightning_dice.rules import Outcome, SettingError
 
 OUTCOMES = tuple(Outcome)
 """The outcomes, worst first; ``Rolls.outcome`` holds positions in it."""
+
+LARGEST = 1e150
+"""Largest value of a metric that is not counted as infinite."""
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -173,6 +177,18 @@ class Series(NamedTuple):
         return Series(self.step[keep], self.value[keep])
 
 
+def bounded(value: float) -> float:
+    """Return a value, or infinity if its square is too large for a float.
+
+    Means, deviations and pictures of such values would overflow.
+
+    Example:
+        >>> bounded(-2.5), bounded(-1e200)
+        (-2.5, -inf)
+    """
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
+
+
 def read_roll_table(path: Path) -> tuple[Rolls, list[str]]:
     """Read ``rolls.csv``.
 
@@ -190,7 +206,7 @@ def read_roll_table(path: Path) -> tuple[Rolls, list[str]]:
         return columns.rolls(), [f"{path.name} is missing"]
     except SettingError as error:
         omissions = [f"{path.name} can be read up to roll {len(columns.step)} ({error.remedy})"]
-    except (OSError, UnicodeError, OverflowError, csv.Error) as error:
+    except (OSError, OverflowError) as error:
         omissions = [f"{path.name} can be read up to roll {len(columns.step)} ({error})"]
     if not columns.step and not omissions:
         omissions = [f"{path.name} holds no rolls"]
@@ -209,15 +225,15 @@ def read_slots(path: Path) -> tuple[dict[Place, list[str]], list[str]]:
     names: defaultdict[Place, list[str]] = defaultdict(list)
     omissions, unread = _cut_short(path), 0
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(line for line in file if line.endswith("\n")):
-                try:
-                    names[int(row["optimizer"]), int(row["slot"])].append(row["parameter"] or "")
-                except (KeyError, TypeError, ValueError):
-                    unread += 1
+        for row in csv.DictReader(read_lines(path)):
+            try:
+                place = np.int64(int(row["optimizer"])), np.int64(int(row["slot"]))
+                names[int(place[0]), int(place[1])].append(row["parameter"] or "")
+            except (KeyError, TypeError, ValueError, OverflowError):
+                unread += 1
     except FileNotFoundError:
         return {}, [f"{path.name} is missing"]
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (Unreadable, csv.Error) as error:
         omissions = [f"{path.name} cannot be read to its end ({error})"]
     if unread:
         omissions.append(f"{path.name} has {counted(unread, 'row')} that cannot be read")
@@ -238,14 +254,13 @@ def read_metrics(path: Path) -> tuple[dict[str, Series], list[str]]:
     points: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
     omissions, unread = _cut_short(path), 0
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(line for line in file if line.endswith("\n"))
-            header = next(rows, [])
-            for row in rows:
-                unread += _add_row(points, dict(zip(header, row, strict=False)))
+        rows = csv.reader(read_lines(path))
+        header = next(rows, [])
+        for row in rows:
+            unread += _add_row(points, dict(zip(header, row, strict=False)))
     except FileNotFoundError:
         return {}, [f"{path.name} is missing"]
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (Unreadable, csv.Error) as error:
         omissions = [f"{path.name} cannot be read to its end ({error})"]
     if unread:
         omissions.append(f"{path.name} has {counted(unread, 'cell')} that cannot be read")
@@ -264,9 +279,11 @@ def _add_row(points: dict[str, list[tuple[int, float]]], row: dict[str, str]) ->
     unread = 0
     for name, text in cells.items():
         try:
-            points[name].append((step, float(text)))
+            value = bounded(float(text))
         except ValueError:
             unread += 1
+        else:
+            points[name].append((step, value))
     return unread
 
 
@@ -279,11 +296,11 @@ def _series(pairs: list[tuple[int, float]]) -> Series:
 
 def _cut_short(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with open_file(path, TABLE) as file:
             if file.seek(0, 2) == 0:
                 return [f"{path.name} is empty"]
             file.seek(-1, 2)
             whole = file.read(1) == b"\n"
-    except OSError:
+    except (OSError, Unreadable):
         return []  # whoever reads the file next says so
     return [] if whole else [f"{path.name} is cut short; its last line is left out"]

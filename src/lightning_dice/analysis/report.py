@@ -27,6 +27,7 @@ from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.run import Run
 from lightning_dice.analysis.style import draw
 from lightning_dice.analysis.words import paragraph
+from lightning_dice.foreign import make_inside
 from lightning_dice.pages import data_uri, write_whole
 from lightning_dice.rules import SettingError
 
@@ -104,7 +105,7 @@ def write_report(folder: Path | str | None) -> Path:
     images = {plot.name: draw(partial(plot.figure, run)) for plot in plots_of(run)}
     page = render(run, images)
     try:
-        (folder / "plots").mkdir(exist_ok=True)
+        make_inside(folder, "plots")
         for name, image in images.items():
             write_whole(folder / "plots" / f"{name}.png", image)
         # Last, so that a page never stands beside plots that are older than itself.

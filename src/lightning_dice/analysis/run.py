@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,13 @@ from lightning_dice.analysis.readers import (
     Place,
     Rolls,
     Series,
+    bounded,
     read_metrics,
     read_roll_table,
     read_slots,
 )
+from lightning_dice.foreign import SETTINGS, Unreadable, inside, read_text, shown
+from lightning_dice.plain_data import read_json
 from lightning_dice.rules import Outcome, SettingError
 from lightning_dice.rules.controls import WITHOUT_DICE
 
@@ -37,6 +39,8 @@ RESPONSES = ("linear", "momentum", "rescales", "unknown")
 """How an optimizer's own step may answer to a scaled gradient."""
 _LIKELY = ("val_loss", "val_accuracy", "train_loss", "train_loss_epoch", "train_loss_step")
 """The metrics by which a training is judged that does not name one, the first choice first."""
+MOST = 2**53
+"""Largest count that is believed: beyond it, a float does not tell one number from the next."""
 TWIN = "plain"
 """Folder, within that of a run, of the run with the same seed and without dice."""
 
@@ -164,7 +168,7 @@ class Run:
             no_config = []  # Only the application leaves one.
         gaps = _gaps(summary, rolls, source) if summary else []
         return cls(
-            name=folder.resolve().name,
+            name=shown(folder.resolve().name),
             summary=summary,
             rolls=rolls,
             slots=slots,
@@ -226,8 +230,7 @@ class Run:
     @property
     def steps(self) -> int | None:
         """How many optimizer steps the summary counts."""
-        steps = number(self.summary.get("steps"))
-        return None if steps is None or not math.isfinite(steps) else int(steps)
+        return count(self.summary.get("steps"))
 
     @property
     def expected(self) -> Expected | None:
@@ -298,15 +301,28 @@ def number(value: object) -> float | None:
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:
-        return float(value)
+        given = float(value)
     except OverflowError:  # JSON has whole numbers of any length
         return -math.inf if value < 0 else math.inf
+    return bounded(given)
 
 
 def finite(value: object) -> float | None:
     """The value as a float if it is a finite number; ``None`` otherwise."""
     given = number(value)
     return given if given is not None and math.isfinite(given) else None
+
+
+def count(value: object) -> int | None:
+    """Return the value as a count if it is a whole number that is believed; ``None`` otherwise.
+
+    Example:
+        >>> count(3.0), count(0.5), count(1e300)
+        (3, None, None)
+    """
+    given = finite(value)
+    whole = given is not None and 0 <= given <= MOST and given == int(given)
+    return int(given) if given is not None and whole else None
 
 
 def section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -318,7 +334,7 @@ def section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _load_twin(folder: Path, summary: Mapping[str, Any]) -> Run | None:
     """Load the plain run beside a run; ``None`` where it is missing, or differs in more."""
     own = section(summary, "control").get("name")
-    if own == "plain" or not (folder / "summary.json").is_file():
+    if own == "plain" or not (folder / SUMMARY).is_file() or not inside(folder, folder.parent):
         return None
     try:
         other, _ = read_summary(folder)
@@ -332,7 +348,7 @@ def _load_twin(folder: Path, summary: Mapping[str, Any]) -> Run | None:
 
 
 def _whole(value: object) -> int:
-    return int(max(finite(value) or 0, 0))
+    return int(min(max(finite(value) or 0, 0), MOST))
 
 
 def read_summary(folder: Path, name: str = SUMMARY) -> tuple[dict[str, Any], list[str]]:
@@ -350,10 +366,10 @@ def read_summary(folder: Path, name: str = SUMMARY) -> tuple[dict[str, Any], lis
     """
     path = folder / name
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
     except FileNotFoundError:
         return {}, [f"{path.name} is missing"]
-    except (OSError, ValueError, RecursionError) as error:
+    except Unreadable as error:
         return {}, [f"{path.name} cannot be read ({error})"]
     if not isinstance(summary, dict) or not summary:
         return {}, [f"{path.name} holds no summary"]
@@ -369,10 +385,10 @@ def read_summary(folder: Path, name: str = SUMMARY) -> tuple[dict[str, Any], lis
 
 def _read_config(path: Path) -> tuple[str | None, list[str]]:
     try:
-        return path.read_text(encoding="utf-8"), []
+        return read_text(path, SETTINGS), []
     except FileNotFoundError:
         return None, [f"{path.name} is missing"]
-    except (OSError, UnicodeError) as error:
+    except Unreadable as error:
         return None, [f"{path.name} cannot be read ({error})"]
 
 

@@ -17,6 +17,8 @@ from lightning_dice.analysis.landscape.tables import tables
 from lightning_dice.analysis.pages import fill
 from lightning_dice.analysis.phrases import counted, listed
 from lightning_dice.analysis.style import draw
+from lightning_dice.analysis.sweep.tables import as_csv
+from lightning_dice.foreign import make_inside
 from lightning_dice.pages import data_uri, write_whole
 from lightning_dice.rules import SettingError
 
@@ -60,12 +62,11 @@ def write_landscape(landscape: Landscape, folder: Path) -> Path:
     images = {picture.name: draw(picture.figure) for picture in pictures}
     page = render(landscape, pictures, images)
     try:
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        make_inside(folder, "tables")
         for name, image in images.items():
             write_whole(folder / f"{name}.png", image)
         for name, table in tables(landscape).items():
-            text = table.to_csv(index=False, lineterminator="\n")
-            write_whole(folder / "tables" / f"{name}.csv", text.encode())
+            write_whole(folder / "tables" / f"{name}.csv", as_csv(table))
         write_whole(folder / PAGE, page.encode())
     except OSError as error:
         remedy = f"{PAGE} cannot be written there ({error.strerror or error})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lightning_dice.analysis.run import finite, section
+from lightning_dice.foreign import RECORD, Unreadable
+from lightning_dice.plain_data import read_json
 
 NAME = "stress.json"
 FORMAT = 1
@@ -44,8 +45,8 @@ def read_record(folder: Path) -> Record | None:
         folder: The run's. Its ``stress.json`` may be missing, broken, or of another format.
     """
     try:
-        given = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        given = read_json(folder / NAME, RECORD)
+    except (FileNotFoundError, Unreadable):
         return None
     if not isinstance(given, dict) or given.get("format") != FORMAT:
         return None

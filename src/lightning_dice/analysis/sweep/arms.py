@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lightning_dice.analysis.phrases import figures
-from lightning_dice.analysis.run import Expected, number, section
+from lightning_dice.analysis.run import MOST, Expected, number, section
 from lightning_dice.rules import controls
 
 DICE, *_HELD_AGAINST = controls.CONTROLS
@@ -90,6 +90,8 @@ class Arm(NamedTuple):
 
 
 PLACE_STARTS = Arm._fields.index("scope")
+_DIGITS = 18
+"""Digits of a die that are read, to sort by it: as many as a number of 64 bits has."""
 
 
 class UnreadableError(ValueError):
@@ -114,7 +116,8 @@ def read_arm(summary: Mapping[str, Any]) -> Arm:
     dice = section(summary, "dice")
     throw = section(control, "of") or (dice if name == DICE else {})
     threshold = number(throw.get("threshold"))
-    if "die" not in throw or threshold is None or threshold != threshold // 1:
+    whole = threshold is not None and abs(threshold) <= MOST and threshold == int(threshold)
+    if "die" not in throw or threshold is None or not whole:
         raise UnreadableError("no saving throw is on record")
     rolled = name not in controls.WITHOUT_DICE
     return Arm(
@@ -161,9 +164,15 @@ def factors(table: str) -> str:
         >>> factors("[null, 0.5, 1.0]")
         'discard, 0.500, 1.00'
     """
+    try:
+        given = json.loads(table)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, list):
+        return table
     return ", ".join(
         "discard" if factor is None else figures(factor) if number(factor) is not None else "?"
-        for factor in json.loads(table)
+        for factor in given
     )
 
 
@@ -177,7 +186,9 @@ def _expected(summary: Mapping[str, Any]) -> Expected | None:
 
 def _word(value: object) -> str:
     if isinstance(value, list | tuple):
-        return json.dumps([factor if number(factor) is None else float(factor) for factor in value])
+        return json.dumps(
+            [factor if number(factor) is None else number(factor) for factor in value]
+        )
     return "" if value is None else str(value)
 
 
@@ -190,4 +201,4 @@ def _patterns(value: object) -> str:
 def _sides(die: str) -> int:
     digits = die.partition("d")[2]
     sides = digits[: len(digits) - len(digits.lstrip("0123456789"))]
-    return int(sides) if sides else 0
+    return int(sides[:_DIGITS]) if sides else 0

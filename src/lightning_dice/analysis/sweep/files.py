@@ -10,6 +10,7 @@ import pandas as pd
 
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.analysis.sweep.tables import as_csv, as_markdown
+from lightning_dice.foreign import make_inside
 from lightning_dice.pages import write_whole
 from lightning_dice.rules import SettingError
 
@@ -40,7 +41,7 @@ def write_files(
     ours = re.compile(rf"({'|'.join(map(re.escape, stems))})(-\d+)?\.png")
     try:
         for name in ("plots", "tables"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            make_inside(folder, name)
         for name, table in tables.items():
             write_whole(folder / "tables" / f"{name}.csv", as_csv(table))
             write_whole(folder / "tables" / f"{name}.md", as_markdown(table))

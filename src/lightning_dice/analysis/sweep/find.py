@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_dice.analysis.run import read_summary
+from lightning_dice.foreign import shown
 from lightning_dice.rules import SettingError
 
+MOST_FOLDERS = 200_000
+"""Folders that are looked into."""
 SUMMARY = "summary.json"
 _TRACES = ("rolls.csv", "metrics.csv", ".hydra")
 """What a run leaves that ended before it wrote its summary."""
@@ -70,7 +73,7 @@ def find_runs(folders: Sequence[Path | str]) -> tuple[list[Found], list[LeftOut]
     found: list[Found] = []
     left_out: list[LeftOut] = []
     for folder, names in _walk(roots, start, left_out):
-        path = os.path.relpath(folder, start)
+        path = shown(os.path.relpath(folder, start))
         if SUMMARY in names:
             read = _read(path, folder)
             (found if isinstance(read, Found) else left_out).append(read)  # type: ignore[arg-type]
@@ -82,23 +85,33 @@ def find_runs(folders: Sequence[Path | str]) -> tuple[list[Found], list[LeftOut]
 def _walk(
     roots: list[Path], start: Path, left_out: list[LeftOut]
 ) -> Iterator[tuple[Path, set[str]]]:
-    """Every folder once, with the names in it; links are followed, but never in a circle."""
+    """Yield every folder once, with the names in it.
+
+    Links are followed within the roots, never out of them nor in a circle.
+    """
     seen: set[Path] = set()
     waiting = roots[::-1]
     while waiting:
         folder = waiting.pop()
         try:
-            folder = folder.resolve()
+            link, folder = folder, folder.resolve()
             if folder in seen:
                 continue
+            path = shown(os.path.relpath(link, start))
+            if not any(folder.is_relative_to(root) for root in roots):
+                left_out.append(LeftOut(path, "the folder is a link that leads out of the sweep"))
+                continue
+            if len(seen) == MOST_FOLDERS:
+                left_out.append(LeftOut(path, f"there are more than {MOST_FOLDERS:,} folders"))
+                return
             seen.add(folder)
             with os.scandir(folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
             waiting += [Path(entry.path) for entry in listed[::-1] if _is_folder(entry)]
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, RuntimeError) as error:  # links that lead to each other
+            reason = getattr(error, "strerror", None) or str(error)
             left_out.append(
-                LeftOut(os.path.relpath(folder, start), "the folder cannot be read", reason)
+                LeftOut(shown(os.path.relpath(folder, start)), "the folder cannot be read", reason)
             )
             continue
         yield folder, {entry.name for entry in listed}

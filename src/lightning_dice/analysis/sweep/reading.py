@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_dice.analysis.readers import Series, read_metrics
-from lightning_dice.analysis.run import finite, section
+from lightning_dice.analysis.run import count, finite, section
 from lightning_dice.analysis.sweep.arms import (
     Arm,
     UnreadableError,
@@ -64,15 +64,15 @@ def read_run(found: Found) -> Reading | LeftOut:
         return LeftOut(found.path, "names no metric that it is judged by")
     if task.get("mode") not in ("min", "max"):
         return LeftOut(found.path, "does not say which way its metric is better")
-    seed = finite(summary.get("seed"))
-    if seed is None or seed != int(seed):
+    seed = count(summary.get("seed"))
+    if seed is None:
         return LeftOut(found.path, "has no seed, so it cannot be paired")
     try:
         arm = read_arm(summary)
     except UnreadableError as error:
         return LeftOut(found.path, "does not say which arm it is of", str(error))
     measure = Measure(metric, str(task.get("unit") or ""), str(task["mode"]))
-    return Reading(found, arm, measure, int(seed), _moment(summary.get("started")))
+    return Reading(found, arm, measure, seed, _moment(summary.get("started")))
 
 
 def _moment(started: object) -> str:
@@ -114,7 +114,7 @@ def describe(reading: Reading, series: Series) -> dict[str, Any]:
     numbers = {
         "final": finite(section(summary, "metrics").get(measure.metric)),
         "best": best,
-        "steps": finite(summary.get("steps")),
+        "steps": count(summary.get("steps")),
         "wall_time": finite(summary.get("wall_time")),
         "baseline": finite(section(summary, "baseline").get("value")),
         "mean_scale": mean,

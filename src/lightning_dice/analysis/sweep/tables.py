@@ -45,9 +45,26 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     }
 
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet takes for a formula."""
+
+
 def as_csv(table: pd.DataFrame) -> bytes:
-    """A table for programs."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    r"""Return a table for programs, whose texts no spreadsheet takes for a formula.
+
+    Example:
+        >>> as_csv(pd.DataFrame({"run": ["=1+1", "a"], "mean": [-0.5, 1.0]})).decode()
+        "run,mean\\n'=1+1,-0.5\\na,1.0\\n"
+    """
+    texts = table.rename(columns=_as_text)
+    for name in texts.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in texts.dtypes]]:
+        texts[name] = texts[name].map(_as_text)
+    return texts.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
+
+
+def _as_text(cell: Any) -> Any:
+    formula = isinstance(cell, str) and cell.startswith(_FORMULAS)
+    return f"'{cell}" if formula else cell
 
 
 def as_markdown(table: pd.DataFrame) -> bytes:
