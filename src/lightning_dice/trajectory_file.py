@@ -81,7 +81,7 @@ class Trajectory:
             open_file(folder / TABLE, sys.maxsize).close()  # refuses what is no file
             table = np.load(folder / TABLE, mmap_mode="c")  # of which torch makes tensors
             return cls._of(note, table)
-        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
             remedy = f"cannot be read ({' '.join(str(error).split())})"
             raise SettingError("trajectory", str(folder / NOTE), remedy) from error
 
@@ -178,7 +178,7 @@ class TrajectoryFile:
             layout = {name: note[name] for name in self._layout}
             self.every, self._most = int(note["every"]), int(note["shape"][0])
             earlier = [(s, r) for s, r in zip(note["steps"], note["rows"]) if s <= step]  # noqa: B905
-        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
             remedy = f"cannot be read ({error}); {move}"
             raise SettingError("trajectory", str(self.folder / NOTE), remedy) from error
         if layout != self._layout:
