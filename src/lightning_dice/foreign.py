@@ -54,7 +54,7 @@ def open_file(path: Path, most: int, root: Path | None = None) -> BinaryIO:
             raise Unreadable(OUTSIDE)
         # Opening a pipe would wait for its other end, unless told not to.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-        file = os.fdopen(os.open(place, flags | getattr(os, "O_NOFOLLOW", 0)), "rb")
+        descriptor = os.open(place, flags | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         if path.is_symlink():
             raise Unreadable("is a link that leads nowhere") from None
@@ -62,11 +62,11 @@ def open_file(path: Path, most: int, root: Path | None = None) -> BinaryIO:
     except (OSError, RuntimeError) as error:
         raise Unreadable(f"cannot be opened ({_words(path, error)})") from error
     try:
-        _check(os.fstat(file.fileno()), most)
+        _check(os.fstat(descriptor), most)
     except Unreadable:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 OUTSIDE = "is a link that leads out of the folder"

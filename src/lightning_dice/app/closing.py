@@ -10,8 +10,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_dice.analysis.report import REPORT
 from lightning_dice.app.checkpoints import CHECKPOINTS, LAST
-from lightning_dice.app.commands import near, resume_recorded, resume_run
+from lightning_dice.app.commands import near, resume_run
 from lightning_dice.app.lock import Held
+from lightning_dice.app.recorded import resume_recorded
 from lightning_dice.app.starting import Start
 from lightning_dice.app.sweeps.status import summary_of, written
 from lightning_dice.app.train import Summary

@@ -84,7 +84,7 @@ MODELS = (
 )
 DATA = (
     Known(Digits, _DATA),
-    Known(PythonDocs, {**_DATA, "context": 2**16}),
+    Known(PythonDocs, {**_DATA, "context": 2**16, "train_fraction": 1}),
     Known(
         FashionMNIST,
         {"batch_size": _EXAMPLES, "label_noise": 1, "rows": _EXAMPLES},

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from typing_extensions import override
 
-from lightning_dice.app.commands import near, resume_recorded, resume_run
+from lightning_dice.app.commands import near, resume_run
 from lightning_dice.app.lock import holder
 from lightning_dice.app.processes import started_by
+from lightning_dice.app.recorded import resume_recorded
 from lightning_dice.app.summary import NAME, flat_settings
 from lightning_dice.app.sweeps.status import summary_of, written
 from lightning_dice.app.twin import twin_of

@@ -14,8 +14,8 @@ from torch import Tensor
 from lightning_dice.analysis.run import read_summary, section
 from lightning_dice.app.checkpoint_file import read_weights
 from lightning_dice.app.checkpoints import CHECKPOINTS
-from lightning_dice.app.commands import resume_recorded
 from lightning_dice.app.rebuild import Named, read_config, rebuild
+from lightning_dice.app.recorded import how_to_resume
 from lightning_dice.foreign import Unreadable, shown
 from lightning_dice.rules import SettingError
 
@@ -160,9 +160,9 @@ def check_finished(folder: Path) -> dict[str, Any]:
         raise SettingError("run", str(folder), f"is no run that can be read: {missing[0]}")
     status = summary.get("status")
     if status != "finished":
-        command = resume_recorded(folder)
-        how = f"; resume it with: {command}" if command else ""
-        raise NotFinished("run", str(folder), f"has not finished (status {status}){how}")
+        how = how_to_resume(folder)
+        remedy = f"has not finished (status {status})"
+        raise NotFinished("run", str(folder), f"{remedy}; {how}" if how else remedy)
     return summary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing_extensions import override
 
 from lightning_dice.app.data.base import Baseline, Batch, TaskData
 from lightning_dice.app.data.noise import with_wrong_labels
+from lightning_dice.foreign import MB, Unreadable, read_bytes
 from lightning_dice.rules import SettingError
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -24,6 +26,8 @@ INSTALL = "apt-get install dataset-fashion-mnist, or give a folder with its four
 TEST_SHARE = 10_000 / 70_000
 """The data set's own parting of its images."""
 CLASSES = 10
+LARGEST = 200 * MB
+"""Most bytes of one file, packed or not; the largest one has 47 MB."""
 UNSIGNED_BYTES = b"\0\0\x08"
 """What an IDX file of bytes begins with."""
 
@@ -156,8 +160,13 @@ def _unpacked(path: Path) -> bytes:
         remedy = f"it has neither {path.stem} nor {path.name}; {INSTALL}"
         raise SettingError("data.path", str(path.parent), remedy)
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
+        # A run's folder may name the path, so that the file may be anything.
+        raw = read_bytes(path, LARGEST, root=Path(path.absolute().anchor))
+        if path.suffix == ".gz":
+            raw = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise Unreadable(f"it unpacks to more than {LARGEST // MB} MB")
+        return raw
+    except (OSError, EOFError, zlib.error, Unreadable) as error:
         remedy = f"cannot be read ({error}); {INSTALL}"
         raise SettingError("data.path", str(path), remedy) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
@@ -17,6 +18,7 @@ from lightning_dice.app.data.base import Baseline, Batch, TaskData, random_split
 from lightning_dice.app.data.noise import with_wrong_labels
 from lightning_dice.app.pretrained import load_tokenizer
 from lightning_dice.extras import install_command
+from lightning_dice.foreign import MB, Unreadable, read_bytes
 from lightning_dice.rules import SettingError
 
 REVIEWS = Carried(
@@ -25,6 +27,8 @@ REVIEWS = Carried(
     "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
 )
 SOURCE = "rotten_tomatoes"
+LARGEST = 200 * MB
+"""Most bytes of a file of reviews."""
 SHORTEST = 3
 """Tokens: what begins a review, one of its own, and what ends it."""
 
@@ -147,10 +151,14 @@ def read_reviews(path: Path) -> Reviews:
     """
     labels: dict[str, int] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["source"] == SOURCE:
-                    labels.setdefault(row["text"].strip(), ("0", "1").index(row["label"]))
+        # A run's folder may name the path, so that the file may be anything.
+        content = read_bytes(path, LARGEST, root=Path(path.absolute().anchor)).decode("utf-8")
+        for row in csv.DictReader(io.StringIO(content, newline="")):
+            if row["source"] == SOURCE:
+                text = row["text"] or ""  # a row that ends early
+                labels.setdefault(text.strip(), ("0", "1").index(row["label"]))
+    except Unreadable as error:
+        raise SettingError("data.path", str(path), str(error)) from error
     except OSError as error:
         raise SettingError("data.path", str(path), f"cannot be read ({error.strerror})") from error
     except (csv.Error, KeyError, ValueError) as error:
