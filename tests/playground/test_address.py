@@ -94,6 +94,13 @@ def test_a_link_counts_even_where_the_page_has_written_its_own_address_meanwhile
         ("changes=5~lr~1", "The change “5~lr~1” cannot be made: it was left out.", "lr", 0.03),
         ("steps=9&changes=5~x~1", "The change “5~x~1” cannot be made", "x", -3.4),
         ("steps=9&changes=5~lr~99", "lr=“99” is too large: 10 it is.", "lr", 10),
+        ("changes=1~constructor~x", "The change “1~constructor~x” cannot be made", "lr", 0.03),
+        ("steps=9&changes=1~__proto__~x", "The change “1~__proto__~x” cannot", "lr", 0.03),
+        ("steps=9&changes=1e400~lr~1", "The change “1e400~lr~1” cannot be made", "lr", 0.03),
+        ("constructor=1", "The address has “constructor”, which means nothing", "seed", "0"),
+        ("__proto__=1", "The address has “__proto__”, which means nothing", "seed", "0"),
+        ("lr=%", "lr=“%” is not a number: 0.03 it is.", "lr", 0.03),
+        ("lesson=constructor", "There is no lesson “constructor”.", "seed", "0"),
         ("lesson=none", "There is no lesson “none”.", "seed", "0"),
     ],
 )
@@ -103,6 +110,37 @@ def test_what_cannot_be_had_is_said(core, home, address, said, setting, value):
     core.wait_for_function(says, arg=said)
     assert seen(core)["settings"][setting] == value
     core.get_by_role("button", name="Step", exact=True).click()
+
+
+INHERITED = [
+    "constructor",
+    "__proto__",
+    "toString",
+    "hasOwnProperty",
+    "valueOf",
+    "__defineGetter__",
+]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "changes=" + ",".join(f"0~{key}~x" for key in INHERITED),
+        "&".join(f"{key}=1" for key in INHERITED),
+        "&".join(f"{key}={word}" for key in ("die", "scaling", "lesson") for word in INHERITED),
+        "steps=9".ljust(20_000, "9"),
+        "changes=" + "9" * 20_000 + "~lr~1",
+        "lr=%E0%A4%A&%=%&changes=%~%~%",
+    ],
+    ids=range(6),
+)
+def test_a_page_that_is_opened_at_an_odd_address_starts(visit, address):
+    with visit(address) as page:
+        assert page.inner_text("#said")
+        before = seen(page)["steps"]
+        page.get_by_role("button", name="Step", exact=True).click()
+        assert seen(page)["steps"] == min(before + 1, 10_000)
+        assert seen(page)["settings"]["surface"] == "bowl"
 
 
 @pytest.mark.parametrize("typed", ["1e9", "-4", "0"])
@@ -124,7 +162,7 @@ def test_any_text_gives_a_race_that_can_be_run(core, address):
 WORDS = """
 surface optimizer lr noise x y die threshold scaling normalize target clip clipnorm discard mean
 seed speed steps changes lesson bowl saddle d4 d20-2 2d20kl1 margin skip rms update 1 0 -1 1e308 NaN
-5~die~d4 3~threshold~20
+5~die~d4 3~threshold~20 constructor __proto__ 0~constructor~x 0~__proto__~x toString
 """
 PARTS = st.tuples(st.sampled_from(WORDS.split()), st.sampled_from("=&,~%#"))
 

@@ -49,7 +49,7 @@ export const STARTS = ["surface", "x", "y"];
 export function complete(spec, given) {
   const settings = {};
   for (const [key, { initial }] of Object.entries(spec)) {
-    settings[key] = key in given ? given[key] : initial(settings);
+    settings[key] = has(given, key) ? given[key] : initial(settings);
   }
   return settings;
 }
@@ -86,7 +86,7 @@ export function parse(spec, address) {
   const entries = new Map();
   for (const part of address.replace(/^#/, "").split("&").filter(Boolean)) {
     const [key, value = ""] = part.split(/=(.*)/s).map(decode);
-    if (!(key in spec) && !["steps", "changes", "lesson"].includes(key)) {
+    if (!has(spec, key) && !["steps", "changes", "lesson"].includes(key)) {
       said.push(`The address has ${shorten(key)}, which means nothing here: it was left out.`);
     } else {
       entries.set(key, value);
@@ -98,7 +98,7 @@ export function parse(spec, address) {
       given[key] = value;
       if (why) said.push(why);
     }
-    settings[key] = key in given ? given[key] : spec[key].initial(settings);
+    settings[key] = has(given, key) ? given[key] : spec[key].initial(settings);
   }
   const steps = whole(entries.get("steps"), 0, LONGEST, said, "steps");
   const changes = parseChanges(spec, entries.get("changes"), settings, steps, said);
@@ -113,7 +113,7 @@ function parseChanges(spec, text, settings, steps, said) {
     const step = Number(at);
     const last = changes.length ? changes[changes.length - 1].step : 0;
     const fits = Number.isInteger(step) && step >= last && step <= steps;
-    if (!fits || !(key in spec) || STARTS.includes(key) || changes.length >= MOST_CHANGES) {
+    if (!fits || !has(spec, key) || STARTS.includes(key) || changes.length >= MOST_CHANGES) {
       said.push(`The change ${shorten(part)} cannot be made: it was left out.`);
       continue;
     }
@@ -154,6 +154,11 @@ function whole(text, least, most, said, name) {
   const usable = Number.isNaN(value) ? least : Math.min(Math.max(Math.round(value), least), most);
   said.push(`${name}=${shorten(text)} cannot be: ${usable} it is.`);
   return usable;
+}
+
+/** Whether an object has a key itself: every object inherits “constructor”. */
+function has(object, key) {
+  return Object.hasOwn(object, key);
 }
 
 function decode(text) {
