@@ -1,4 +1,4 @@
-"""Folders that somebody else has made: what cannot be read is named, and nothing else is touched."""
+"""Folders that somebody else has made: what cannot be read is named, and no more is touched."""
 
 import json
 import os
