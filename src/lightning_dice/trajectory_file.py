@@ -79,7 +79,7 @@ class Trajectory:
             if note["format"] != FORMAT:
                 raise ValueError(f"its format is {note['format']!r}, and {FORMAT} is read here")
             open_file(folder / TABLE, sys.maxsize).close()  # refuses what is no file
-            table = np.load(folder / TABLE, mmap_mode="c")  # of which torch makes tensors
+            table = np.lib.format.open_memmap(folder / TABLE, mode="c")  # torch makes tensors of it
             return cls._of(note, table)
         except (OSError, ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
             remedy = f"cannot be read ({' '.join(str(error).split())})"
@@ -174,7 +174,7 @@ class TrajectoryFile:
         if not (self.folder / NOTE).is_file():
             return False
         try:
-            note = json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
+            note = read_json(self.folder / NOTE, RECORD)
             layout = {name: note[name] for name in self._layout}
             self.every, self._most = int(note["every"]), int(note["shape"][0])
             earlier = [(s, r) for s, r in zip(note["steps"], note["rows"]) if s <= step]  # noqa: B905

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lightning_dice import training_files
 from lightning_dice.app.models.base import Metric
 from lightning_dice.described import describe_odds, describe_versions
 from lightning_dice.pages import json_text, write_json
+from lightning_dice.plain_data import read_json
 from lightning_dice.rules import Arm, SavingThrow
 
 NAME, FORMAT = training_files.SUMMARY, training_files.FORMAT
@@ -57,7 +57,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         FileNotFoundError: If there is none.
         ValueError: If it is none.
     """
-    summary: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    summary: dict[str, Any] = read_json(folder / NAME)
     return summary
 
 

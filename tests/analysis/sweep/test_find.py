@@ -31,7 +31,7 @@ def test_neither_order_nor_overlap_of_folders_matters(sweep):
         assert [run.path for run in find_runs(folders)[0]] == expected
 
 
-def test_links_are_followed_but_never_in_a_circle(sweep, tmp_path, new_folder):
+def test_links_are_followed_never_in_a_circle_nor_out_of_the_sweep(sweep, tmp_path, new_folder):
     other = new_folder(tmp_path / "other")
     other.add(0.8, seed=1, name="there")
     run = sweep.add(0.9, name="here")
@@ -41,8 +41,9 @@ def test_links_are_followed_but_never_in_a_circle(sweep, tmp_path, new_folder):
     (sweep.path / "nowhere").symlink_to("gone")
     (sweep.path / "linked").symlink_to(other.path, target_is_directory=True)
     found, left_out = find_runs([sweep.path])
-    assert sorted(run.path for run in found) == ["../other/there", "here"]
-    assert left_out == []
+    assert [run.path for run in found] == ["here"]
+    (one,) = left_out
+    assert (one.path, one.reason) == ("linked", "the folder is a link that leads out of the sweep")
 
 
 BROKEN = {
@@ -147,7 +148,8 @@ def test_a_refused_run_has_little_in_it(sweep):
     [
         ({"seed": None}, "has no seed, so it cannot be paired"),
         ({"seed": 0.5}, "has no seed, so it cannot be paired"),
-        ({"seed": 10**400}, "has no seed, so it cannot be paired"),
+        ({"seed": 10**400}, "summary.json cannot be read"),
+        ({"seed": 10**30}, "has no seed, so it cannot be paired"),
         ({"task": {"metric": "m"}}, "does not say which way its metric is better"),
         ({"task": {"metric": 3, "mode": "max"}}, "names no metric that it is judged by"),
         ({"control": {"name": "magic"}}, "does not say which arm it is of"),

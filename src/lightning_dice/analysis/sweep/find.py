@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ from lightning_dice.analysis.run import read_summary
 from lightning_dice.foreign import shown
 from lightning_dice.rules import SettingError
 
-MOST_FOLDERS = 200_000
-"""Folders that are looked into."""
+MOST = 2_000_000
+"""Files and folders that are looked at."""
 SUMMARY = "summary.json"
 _TRACES = ("rolls.csv", "metrics.csv", ".hydra")
 """What a run leaves that ended before it wrote its summary."""
@@ -90,6 +91,7 @@ def _walk(
     Links are followed within the roots, never out of them nor in a circle.
     """
     seen: set[Path] = set()
+    left = MOST
     waiting = roots[::-1]
     while waiting:
         folder = waiting.pop()
@@ -101,12 +103,9 @@ def _walk(
             if not any(folder.is_relative_to(root) for root in roots):
                 left_out.append(LeftOut(path, "the folder is a link that leads out of the sweep"))
                 continue
-            if len(seen) == MOST_FOLDERS:
-                left_out.append(LeftOut(path, f"there are more than {MOST_FOLDERS:,} folders"))
-                return
             seen.add(folder)
             with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                listed = sorted(islice(entries, left + 1), key=lambda entry: entry.name)
             waiting += [Path(entry.path) for entry in listed[::-1] if _is_folder(entry)]
         except (OSError, RuntimeError) as error:  # links that lead to each other
             reason = getattr(error, "strerror", None) or str(error)
@@ -114,6 +113,11 @@ def _walk(
                 LeftOut(shown(os.path.relpath(folder, start)), "the folder cannot be read", reason)
             )
             continue
+        left -= len(listed)
+        if left < 0:
+            reason = f"there are more than {MOST} files and folders to look at"
+            left_out.append(LeftOut(path, reason, "the rest is left out"))
+            return
         yield folder, {entry.name for entry in listed}
 
 

@@ -83,7 +83,7 @@ def as_markdown(table: pd.DataFrame) -> bytes:
         "|" + "".join("---:|" if right else "---|" for right in numeric),
         *(_line(map(_cell, row)) for row in table.itertuples(index=False, name=None)),
     ]
-    return ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _with_names(sweep: Sweep, table: pd.DataFrame, own: Sequence[str]) -> pd.DataFrame:
