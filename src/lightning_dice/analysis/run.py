@@ -23,7 +23,7 @@ from lightning_dice.analysis.readers import (
     read_roll_table,
     read_slots,
 )
-from lightning_dice.foreign import SETTINGS, Unreadable, inside, read_text, shown
+from lightning_dice.foreign import SETTINGS, Unreadable, inside, read_bytes, shown
 from lightning_dice.plain_data import read_json
 from lightning_dice.rules import Outcome, SettingError
 from lightning_dice.rules.controls import WITHOUT_DICE
@@ -385,10 +385,10 @@ def read_summary(folder: Path, name: str = SUMMARY) -> tuple[dict[str, Any], lis
 
 def _read_config(path: Path) -> tuple[str | None, list[str]]:
     try:
-        return read_text(path, SETTINGS), []
+        return read_bytes(path, SETTINGS).decode(), []
     except FileNotFoundError:
         return None, [f"{path.name} is missing"]
-    except Unreadable as error:
+    except (Unreadable, UnicodeError) as error:
         return None, [f"{path.name} cannot be read ({error})"]
 
 
