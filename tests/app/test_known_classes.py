@@ -44,7 +44,7 @@ def test_a_class_is_known_in_its_own_group_by_either_of_its_names():
         ("Digits", {"batch_size": [1]}, "data.batch_size=.*: expected a number"),
         ("Digits", {"path": "x"}, "data.path='x': is no setting of Digits"),
         ("FashionMNIST", {"path": ["x"]}, "data.path=.*: expected a number"),
-        ("RottenTomatoes", {"tokenizer": "x"}, "is followed only where its class is named on the"),
+        ("RottenTomatoes", {"tokenizer": "x"}, "is read only if you name its class: --"),
     ],
 )
 def test_settings_out_of_bounds_are_refused(name, settings, words):

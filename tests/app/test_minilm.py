@@ -20,6 +20,7 @@ from lightning_dice.app.carried import Carried
 from lightning_dice.app.landscape import Options as Drawn
 from lightning_dice.app.landscape import compute_landscape
 from lightning_dice.app.models import ReviewClassifier
+from lightning_dice.app.rebuild import Named
 from lightning_dice.app.stress_runs import Options as Stressed
 from lightning_dice.app.stress_runs import measure_runs
 from lightning_dice.app.train import train
@@ -242,7 +243,12 @@ class TestRun:
         """Stress and landscape; slips in the text are left out, and it is said why."""
         short = ["trainer.max_steps=8", "trainer.val_check_interval=8", "trajectory=4"]
         run(*short)
-        records, left_out = measure_runs([tmp_path / "run"], Stressed(examples=40, device="cpu"))
+        folder, options = [tmp_path / "run"], Stressed(examples=40, device="cpu")
+        model = "lightning_dice.app.models.ReviewClassifier"
+        with pytest.raises(SettingError, match=rf"model.encoder=.*--model-class {model}"):
+            measure_runs(folder, options)
+        named = Named((model,), ("lightning_dice.app.data.RottenTomatoes",))
+        records, left_out = measure_runs(folder, options, named=named)
         (record,) = records.values()
         assert left_out == []
         assert record.data == ""
@@ -251,7 +257,7 @@ class TestRun:
         assert {"clean", "calibration", "weight noise", "rounding", "curvature"} <= probes
         assert "corruption" not in probes
         drawn = compute_landscape(
-            [tmp_path / "run"], Drawn(grid=3, examples=40, device="cpu"), tmp_path / "out"
+            folder, Drawn(grid=3, examples=40, device="cpu"), tmp_path / "out", named=named
         )
         assert drawn.examples == 40
         assert drawn.plane is not None

@@ -57,7 +57,9 @@ class Known:
             if value is None or (name in self.files and isinstance(value, str)):
                 continue
             if name in self.folders:
-                remedy = "is followed only where its class is named on the command line"
+                package = self.made.__module__.rpartition(".")[0]
+                place = f"{package}.{self.made.__name__}"
+                remedy = f"is read only if you name its class: --{group}-class {place}"
                 raise SettingError(f"{group}.{name}", value, remedy)
             if not isinstance(value, int | float) or isinstance(value, bool):
                 raise SettingError(f"{group}.{name}", value, "expected a number")

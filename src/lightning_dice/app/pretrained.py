@@ -40,7 +40,9 @@ def load_tokenizer(folder: str | None) -> Any:
     transformers = _transformers(setting)
     path = TOKENIZER.find(setting).parent if folder is None else _folder(folder, setting)
     with _silence(transformers), _read(path, setting):
-        return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
 
 
 def load_classifier(folder: str | None, classes: int, dropout: float | None) -> Any:
@@ -62,12 +64,16 @@ def load_classifier(folder: str | None, classes: int, dropout: float | None) -> 
     path = WEIGHTS.find(setting).parent if folder is None else _folder(folder, setting)
     with _silence(transformers), _read(path, setting):
         config = transformers.AutoConfig.from_pretrained(
-            path, local_files_only=True, num_labels=classes
+            path, local_files_only=True, trust_remote_code=False, num_labels=classes
         )
         if dropout is not None:
             _set_dropout(config, dropout)
         network, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            path, config=config, local_files_only=True, output_loading_info=True
+            path,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     _check_complete(network, report["missing_keys"], path)
     # transformers hands out models for evaluation, in the precision they were saved in.
