@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from lightning_dice.foreign import Unreadable
-from lightning_dice.plain_data import DEPTH, NODES, read_json, read_yaml
+from lightning_dice.plain_data import DEPTH, read_json
+from lightning_dice.plain_yaml import NODES, read_yaml
 
 pytestmark = pytest.mark.timeout(20)
 

@@ -22,7 +22,7 @@ from lightning_dice.app.known_classes import TARGET, Known, known
 from lightning_dice.app.optimizers import Parameters
 from lightning_dice.app.refusals import refused
 from lightning_dice.foreign import Unreadable
-from lightning_dice.plain_data import read_yaml
+from lightning_dice.plain_yaml import read_yaml
 from lightning_dice.rules import SettingError
 
 CONFIG = "config.yaml"

@@ -23,7 +23,7 @@ from lightning_dice.app.commands import (
 )
 from lightning_dice.app.known_classes import TARGET, known
 from lightning_dice.foreign import Unreadable
-from lightning_dice.plain_data import read_yaml
+from lightning_dice.plain_yaml import read_yaml
 
 RECORD = Path(".hydra", "hydra.yaml")
 _KEPT = ("hydra.job.chdir=",)

@@ -53,8 +53,8 @@ def as_csv(table: pd.DataFrame) -> bytes:
     r"""Return a table for programs, whose texts no spreadsheet takes for a formula.
 
     Example:
-        >>> as_csv(pd.DataFrame({"run": ["=1+1", "a"], "mean": [-0.5, 1.0]})).decode()
-        "run,mean\\n'=1+1,-0.5\\na,1.0\\n"
+        >>> as_csv(pd.DataFrame({"run": ["=1+1", "a"], "mean": [-0.5, 1.0]}))
+        b"run,mean\n'=1+1,-0.5\na,1.0\n"
     """
     texts = table.rename(columns=_as_text)
     for name in texts.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in texts.dtypes]]:
