@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from lightning_dice.foreign import OUTSIDE, inside
 from lightning_dice.rules import SettingError
 from lightning_dice.rules.errors import tried
 
@@ -40,3 +42,18 @@ def usable(setting: str, given: object) -> str:
         remedy = f"is too long; a path has at most {LONGEST_PATH - 1} bytes, a name in it "
         raise SettingError(setting, path, f"{remedy}{LONGEST_NAME}")
     return path
+
+
+def output_in(folder: Path, name: str) -> Path:
+    """Return the folder of that name in a run's folder, where a command writes by default.
+
+    A link in the current folder is the user's own, and followed.
+
+    Raises:
+        SettingError: If it is a link that leads out of the run's folder, which may be somebody
+            else's.
+    """
+    place = folder / name
+    if folder != Path() and not inside(place, folder):
+        raise SettingError("out", str(place), f"{OUTSIDE}; remove it, or choose a folder by --out")
+    return place

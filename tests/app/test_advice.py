@@ -107,6 +107,13 @@ class TestInterrupted:
         paste(lines[2], tmp_path)
         assert len(list(tmp_path.rglob("summary.json"))) == 1
 
+    def test_a_setting_that_is_refused_at_the_start_gets_no_command(self, tmp_path):
+        """The command would be refused again."""
+        done = run([*QUICK, "dice.include=[nothing]"], tmp_path)
+        assert done.returncode == 1
+        assert "include='nothing'" in done.stderr
+        assert "lightning-dice-train" not in done.stderr
+
     def test_nothing_is_said_to_be_resumed_before_training(self, tmp_path):
         stops = "import os, signal\nfrom lightning_dice.app import twin\n"
         stops += "twin.train = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"

@@ -160,14 +160,12 @@ class DiceHandle:
             return
         self._open()
         where = {"step": clock.step, "batch": clock.at_hand}
-        groups = (group for o in self._optimizers for group in o.param_groups)
-        parameters = [p for group in groups for p in group["params"]]
         waited_for = self._processes > 1 or self._scaler is not None
-        zeroed = parameters if waited_for else None
+        zeroed = self._parameters() if waited_for else None
         self._stand_ins.take_back()
         scale = self._rolling.backward(backward, loss, *args, **where, zeroed=zeroed, **kwargs)
         if scale is None:
-            self._stand_ins.give(parameters)
+            self._stand_ins.give(self._parameters())
         if clock.stepping is not None:
             self._rolling.before_step(clock.stepping, **where)
 
@@ -273,6 +271,10 @@ class DiceHandle:
                 "attach with ordinal=1 to have both",
                 stacklevel=4,
             )
+
+    def _parameters(self) -> list[Tensor]:
+        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
+        return [parameter for group in groups for parameter in group["params"]]
 
     def _attach(self) -> None:
         apart = self._choices.ranks == "independent"

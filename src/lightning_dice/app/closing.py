@@ -17,6 +17,7 @@ from lightning_dice.app.starting import Start
 from lightning_dice.app.sweeps.status import summary_of, written
 from lightning_dice.app.train import Summary
 from lightning_dice.app.twin import twin_of
+from lightning_dice.rules import SettingError
 from lightning_dice.rules.controls import WITHOUT_DICE
 
 
@@ -89,7 +90,7 @@ def advising(folder: Path) -> Iterator[None]:
                 Start.take_back()
                 lines = _held(folder)
             else:
-                lines = _resuming(folder)
+                lines = _resuming(folder, refused=isinstance(error, SettingError))
             for line in lines:
                 error.add_note(line)
         raise
@@ -106,7 +107,11 @@ def _held(folder: Path) -> list[str]:
     return [] if command is None else [f"resume the run in {near(folder)}: {command}"]
 
 
-def _resuming(folder: Path) -> list[str]:
+def _resuming(folder: Path, refused: bool) -> list[str]:
+    """Return how far a run came, and the command that resumes it.
+
+    A run whose setting is refused before its first step would be refused again.
+    """
     runs = [folder, twin_of(folder)]
     at, summary = max(((one, summary_of(one)) for one in runs), key=lambda pair: written(pair[0]))
     planned = summary.get("planned_steps")
@@ -118,5 +123,7 @@ def _resuming(folder: Path) -> list[str]:
     ]
     if (at / CHECKPOINTS / LAST).is_file():
         return [*lines, f"resume from the last checkpoint: {resume_run(folder)}"]
+    if refused and not summary.get("steps"):
+        return lines
     again = resume_run(folder, again=at == folder)
     return [*lines, f"there is no checkpoint yet, so this begins anew: {again}"]

@@ -7,17 +7,20 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_dice.analysis.readers import Floats
+from lightning_dice.foreign import MB, make_inside, read_bytes
 from lightning_dice.pages import write_whole
 from lightning_dice.probes import Objective
 from lightning_dice.probes.surface import Points, fitting, losses_along
 
+LARGEST = 64 * MB
+"""Most bytes of a file of values."""
 SECONDS = 5.0
 """Between two times that values are written."""
 
@@ -89,17 +92,21 @@ def digest(tensors: Sequence[Tensor]) -> str:
 
 def _read(path: Path, what: str) -> Floats:
     try:
-        with np.load(path) as file:
+        content = io.BytesIO(read_bytes(path, LARGEST))
+        with ZipFile(content) as parts:  # one that is packed could be of any size
+            if any(part.compress_type != ZIP_STORED for part in parts.infolist()):
+                return np.empty(0)
+        with np.load(content) as file:
             if str(file["what"]) == what:
                 known: Floats = file["losses"].astype(np.float64)
                 return known
-    except (OSError, ValueError, LookupError, BadZipFile):
+    except (OSError, ValueError, LookupError, EOFError, MemoryError, BadZipFile):
         pass  # there is none yet, or none that can be read
     return np.empty(0)
 
 
 def _write(path: Path, what: str, points: Points, losses: Floats) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_inside(path.parent.parent, path.parent.name)
     content = io.BytesIO()
     np.savez(
         content, what=np.array(what), coordinates=points.coordinates.cpu().numpy(), losses=losses

@@ -8,6 +8,7 @@ import click
 
 from lightning_dice.cli.arguments import Place, check_out
 from lightning_dice.cli.refusals import needing, refusing
+from lightning_dice.places import output_in
 
 
 @click.command(
@@ -91,7 +92,8 @@ def _draw(
     from lightning_dice.app.rebuild import Named
 
     alone = len(runs) == 1 and (Path(runs[0]) / "summary.json").is_file()
-    folder = Path(out) if out is not None else Path(runs[0] if alone else ".", "landscape")
+    inside = Path(runs[0] if alone else ".")
+    folder = Path(out) if out is not None else output_in(inside, "landscape")
     named = Named(*classes, "landscape")
     drawn = compute_landscape(runs, Options(**options), folder, named=named)  # type: ignore[arg-type]
     page = write_landscape(drawn, folder)

@@ -25,6 +25,7 @@ from lightning_dice.analysis.sweep.layout import left_out_table
 from lightning_dice.analysis.sweep.plots import Drawing
 from lightning_dice.analysis.sweep.report import left_out_line
 from lightning_dice.pages import data_uri
+from lightning_dice.places import output_in
 
 _STEMS = ("strength", "worst-case", "differences", "values", "label-noise", "learning-rates")
 
@@ -45,7 +46,7 @@ def write_stress(stress: Stress, out: Path | str | None = None) -> Path:
     """
     folders = stress.sweep.folders
     beside = Path(folders[0]) if len(folders) == 1 else Path()
-    folder = Path(out) if out is not None else beside / "stress"
+    folder = Path(out) if out is not None else output_in(beside, "stress")
     drawings = drawings_of(stress)
     images = {drawing.name: draw(drawing.figure) for drawing in drawings}
     return write_files(folder, render(stress, drawings, images), tables(stress), images, _STEMS)

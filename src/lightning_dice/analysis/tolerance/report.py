@@ -26,6 +26,7 @@ from lightning_dice.analysis.tolerance.tables import tables
 from lightning_dice.analysis.tolerance.within import WITHIN
 from lightning_dice.analysis.tolerance.wording import lead, notes, numbers, title
 from lightning_dice.pages import data_uri
+from lightning_dice.places import output_in
 
 FOLDER = "tolerance"
 _STEMS = ("breakdown", "curves", "step")
@@ -59,7 +60,7 @@ def write_study(study: Tolerance, out: Path | str | None = None) -> Path:
     """Write the report of what was computed: see ``write_tolerance_report``."""
     folders = study.sweep.folders
     home = Path(folders[0]) if len(folders) == 1 else Path()
-    folder = home / FOLDER if out is None else Path(out)
+    folder = output_in(home, FOLDER) if out is None else Path(out)
     drawings = drawings_of(study)
     images = {drawing.name: draw(drawing.figure) for drawing in drawings}
     return write_files(folder, render(study, drawings, images), tables(study), images, _STEMS)
