@@ -12,6 +12,16 @@ from typing_extensions import override
 from lightning_dice.places import usable
 from lightning_dice.rules import SettingError
 
+model_class = click.option(
+    "--model-class",
+    multiple=True,
+    metavar="CLASS",
+    help="A class of your own that runs name, as package.Class; its code is run.",
+)
+data_class = click.option(
+    "--data-class", multiple=True, metavar="CLASS", help="Likewise, of the data that runs name."
+)
+
 
 class Place(click.Path):
     """Path that a file system could have."""

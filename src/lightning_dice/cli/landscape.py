@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lightning_dice.cli.arguments import Place, check_out
+from lightning_dice.cli.arguments import Place, check_out, data_class, model_class
 from lightning_dice.cli.refusals import needing, refusing
 from lightning_dice.places import output_in
 
@@ -47,15 +47,8 @@ Examples:
 @click.option(
     "--checkpoint", default="last", show_default=True, metavar="NAME", help="last, or best."
 )
-@click.option(
-    "--model-class",
-    multiple=True,
-    metavar="CLASS",
-    help="A class of your own that runs name, as package.Class; its code is run.",
-)
-@click.option(
-    "--data-class", multiple=True, metavar="CLASS", help="Likewise, of the data that runs name."
-)
+@model_class
+@data_class
 @click.option(
     "--out",
     type=Place(file_okay=False),

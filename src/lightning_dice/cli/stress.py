@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lightning_dice.cli.arguments import Place, check_out
+from lightning_dice.cli.arguments import Place, check_out, data_class, model_class
 from lightning_dice.cli.refusals import needing, refusing
 
 
@@ -28,15 +28,8 @@ Examples:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda:0, ...")
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or a file.")
 @click.option("--again", is_flag=True, help="Measure what is on record already.")
-@click.option(
-    "--model-class",
-    multiple=True,
-    metavar="CLASS",
-    help="A class of your own that runs name, as package.Class; its code is run.",
-)
-@click.option(
-    "--data-class", multiple=True, metavar="CLASS", help="Likewise, of the data that runs name."
-)
+@model_class
+@data_class
 @click.option(
     "--out",
     type=Place(file_okay=False),
